@@ -1,0 +1,40 @@
+"""The one extension, its compiler flags and one debug switch; everything else is in pyproject.toml.
+
+BURGEE_DEBUG=1 builds with -O1, sanitizers and bounds checks, under build/debug; `make sanitize` runs the tests on it.
+A wheel must run on any x86-64 or aarch64, so there is no -march here: what a newer CPU does better is chosen at run time.
+"""
+
+import os
+from glob import glob
+
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("BURGEE_DEBUG") == "1"
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+
+extension = Extension(
+    "engine.snapshot",
+    ["engine/snapshot.pyx", *sorted(glob("engine/core/*.c"))],
+    include_dirs=["engine/core"],
+    depends=[*sorted(glob("engine/core/*.h")), *sorted(glob("engine/*.pxd"))],
+    undef_macros=["NDEBUG"] if DEBUG else [],
+    extra_compile_args=[
+        "-std=gnu11",
+        *(["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS] if DEBUG else ["-O3", "-fno-plt"]),
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",  # what Cython generates has many
+        "-Werror=implicit-function-declaration",
+    ],
+    extra_link_args=SANITIZERS if DEBUG else [],
+)
+extension.cython_directives = {"language_level": "3", "boundscheck": DEBUG, "wraparound": False}
+
+setup(
+    ext_modules=[extension],
+    options={
+        "build": {"build_base": "build/debug" if DEBUG else "build"},
+        "build_ext": {"cython_c_in_temp": True},  # no generated C among the sources
+    },
+)
