@@ -29,7 +29,13 @@ extension = Extension(
     ],
     extra_link_args=SANITIZERS if DEBUG else [],
 )
-extension.cython_directives = {"language_level": "3", "boundscheck": DEBUG, "wraparound": False}
+extension.cython_directives = {
+    "language_level": "3",
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "auto_pickle": False,  # what holds C state is not pickled
+    "autotestdict": False,
+}
 
 setup(
     ext_modules=[extension],
