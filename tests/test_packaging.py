@@ -28,7 +28,7 @@ PACKAGES = ("engine", "rules_compiler", "server")
 NOT_SHIPPED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "node_modules")
 
 # Import names that are not the distribution's name.
-DISTRIBUTIONS = {"celpy": "cel-python", "lark": "cel-python", "re2": "google-re2", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"celpy": "cel-python", "re2": "google-re2", "yaml": "pyyaml"}
 
 FIRST_ANSWER = """
 import sys
