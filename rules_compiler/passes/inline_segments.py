@@ -1,0 +1,154 @@
+"""Write the condition of each segment where the segment is named.
+
+    segment("staff") && country == "DE"          with   staff: email.endsWith("@example.com")
+
+becomes
+
+    email.endsWith("@example.com") && country == "DE"
+
+A segment inside a quantifier brings its own quantifiers one scope further in.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from rules_compiler import ir, limits
+from rules_compiler.diagnostics import Report, shown
+from rules_compiler.passes.scope import ATOMS, DEPTH, Scope
+
+
+class References(NamedTuple):
+    segments: frozenset[str]
+    flags: frozenset[str]
+
+
+def references(*conditions: ir.Expr) -> References:
+    """The segments and flags that conditions name."""
+    segments: set[str] = set()
+    flags: set[str] = set()
+    todo = list(conditions)
+    while todo:
+        expr = todo.pop()
+        if isinstance(expr, ir.And | ir.Or):
+            todo.extend(expr.items)
+        elif isinstance(expr, ir.Not):
+            todo.append(expr.item)
+        elif isinstance(expr, ir.Choice):
+            todo += (expr.test, expr.then, expr.otherwise)
+        elif isinstance(expr, ir.Quantified):
+            todo.append(expr.body)
+        elif isinstance(expr, ir.SegmentIs):
+            segments.add(expr.segment)
+        elif isinstance(expr, ir.FlagIs):
+            flags.add(expr.flag)
+    return References(frozenset(segments), frozenset(flags))
+
+
+def measure(expr: ir.Expr) -> tuple[int, int]:
+    """How many atoms, and how deep."""
+    if isinstance(expr, ir.And | ir.Or):
+        parts: tuple[ir.Expr, ...] = expr.items
+    elif isinstance(expr, ir.Not):
+        parts = (expr.item,)
+    elif isinstance(expr, ir.Choice):
+        parts = (expr.test, expr.then, expr.otherwise)
+    elif isinstance(expr, ir.Quantified):
+        parts = (expr.body,)
+    else:
+        return 1, 1
+    atoms = depth = 0
+    for part in parts:
+        more, deeper = measure(part)
+        atoms, depth = atoms + more, max(depth, deeper)
+    return atoms, depth + 1
+
+
+def inline_segments(condition: ir.Expr, scope: Scope, report: Report) -> ir.Expr:
+    if not references(condition).segments:
+        return condition
+    inliner = _Inliner(scope)
+    inlined = inliner.inline(condition, 1, 0)
+    if inliner.atoms > ATOMS:
+        message = f"with its segments written in, the condition has {inliner.atoms:,} atoms, more than {ATOMS:,}"
+        report.error("B410", scope.place, message, hint="move long lists of values into the `include` list of a segment")
+    elif inliner.depth > DEPTH:
+        message = f"with its segments written in, the condition is {inliner.depth} levels deep, more than {DEPTH}"
+        report.error("B411", scope.place, message, hint="name fewer segments inside each other")
+    elif inliner.too_nested is not None:
+        message = f"segment {shown(inliner.too_nested)} nests quantifiers more than {limits.QUANTIFIER_NESTING} deep here"
+        report.error("B411", scope.place, message, hint="name the segment outside `exists` and `all`")
+    else:
+        return inlined
+    return ir.Constant(None)
+
+
+class _Inliner:
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.atoms = 0
+        self.depth = 0
+        self.too_nested: str | None = None
+
+    def inline(self, expr: ir.Expr, depth: int, quantifiers: int) -> ir.Expr:
+        """`depth` and `quantifiers`: how many of them are around `expr`, itself included in the first."""
+        if isinstance(expr, ir.And | ir.Or):
+            items = []
+            for item in expr.items:  # no comprehension: its frame would halve the depth that Python can go
+                items.append(self.inline(item, depth + 1, quantifiers))  # noqa: PERF401
+            return type(expr)(tuple(items))
+        if isinstance(expr, ir.Not):
+            return ir.Not(self.inline(expr.item, depth + 1, quantifiers))
+        if isinstance(expr, ir.Choice):
+            return ir.Choice(
+                self.inline(expr.test, depth + 1, quantifiers),
+                self.inline(expr.then, depth + 1, quantifiers),
+                self.inline(expr.otherwise, depth + 1, quantifiers),
+            )
+        if isinstance(expr, ir.Quantified):
+            return ir.Quantified(expr.kind, expr.operand, self.inline(expr.body, depth + 1, quantifiers + 1))
+        if not isinstance(expr, ir.SegmentIs):
+            self.atoms += 1
+            self.depth = max(self.depth, depth)
+            return expr
+        segment = self.scope.segments[expr.segment]
+        self.atoms += segment.atoms
+        self.depth = max(self.depth, depth + segment.depth - 1)
+        if quantifiers == 0:
+            return segment.when
+        moved, deepest = _moved(segment.when, quantifiers, quantifiers)
+        if deepest > limits.QUANTIFIER_NESTING:
+            self.too_nested = expr.segment
+        return moved
+
+
+def _moved(expr: ir.Expr, by: int, depth: int) -> tuple[ir.Expr, int]:
+    """`expr` with its elements `by` scopes further in, and how deep quantifiers then nest; `depth` of them are around it."""
+    if isinstance(expr, ir.And | ir.Or):
+        items, deepest = [], depth
+        for item in expr.items:
+            moved, deeper = _moved(item, by, depth)
+            items.append(moved)
+            deepest = max(deepest, deeper)
+        return type(expr)(tuple(items)), deepest
+    if isinstance(expr, ir.Not):
+        moved, deepest = _moved(expr.item, by, depth)
+        return ir.Not(moved), deepest
+    if isinstance(expr, ir.Choice):
+        (test, a), (then, b), (otherwise, c) = (_moved(e, by, depth) for e in (expr.test, expr.then, expr.otherwise))
+        return ir.Choice(test, then, otherwise), max(a, b, c)
+    if isinstance(expr, ir.Quantified):
+        body, deepest = _moved(expr.body, by, depth + 1)
+        return ir.Quantified(expr.kind, _operand_moved(expr.operand, by), body), deepest
+    if isinstance(expr, ir.CompareOperands):
+        left, right = _operand_moved(expr.left, by), _operand_moved(expr.right, by)
+        return msgspec.structs.replace(expr, left=left, right=right), depth
+    if isinstance(expr, ir.Constant | ir.FlagIs | ir.SegmentIs):
+        return expr, depth
+    return msgspec.structs.replace(expr, operand=_operand_moved(expr.operand, by)), depth
+
+
+def _operand_moved(operand: ir.Operand, by: int) -> ir.Operand:
+    return msgspec.structs.replace(operand, scope=operand.scope + by) if operand.scope else operand

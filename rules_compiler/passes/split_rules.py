@@ -1,0 +1,144 @@
+"""Split each rule's condition into conjunctions: disjunctive normal form.
+
+    rule 0: country in ["DE"] && (beta || flag("gate"))           fallthrough
+
+becomes
+
+    0: country in ["DE"], beta
+    0: country in ["DE"], flag("gate")
+    1:
+
+At most 64 conjunctions a rule. A condition with more alternatives keeps parts of it whole, each as one literal; but not
+parts with `flag(…)`, which is asked by itself. Literals come cheapest and most selective first, `flag(…)` last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rules_compiler import ir
+from rules_compiler.diagnostics import Report
+from rules_compiler.passes.inline_segments import references
+from rules_compiler.passes.literals import Accepted, implies, merge_all
+from rules_compiler.passes.merge_sets import literal_of
+
+ALTERNATIVES = 64  # conjunctions of one rule
+CONJUNCTIONS = 16_000  # of one flag; the engine accepts 32,000
+
+_Alternatives = list[tuple[ir.Literal, ...]]
+
+
+def split_rules(flag: ir.Flag, conditions: Sequence[ir.Expr], report: Report) -> tuple[ir.Conjunction, ...]:
+    """`conditions`: of the flag's rules, in negation normal form and merged. A rule that never matches has no conjunction."""
+    limit = max(1, min(ALTERNATIVES, CONJUNCTIONS // max(1, len(conditions))))
+    conjunctions = []
+    for index, condition in enumerate(conditions):
+        split = split_condition(condition, limit)
+        if split is None:
+            message = f"the condition has more than {limit} alternatives that ask for other flags"
+            hint = "ask for the other flag once, outside the `||`; or split the rule into several"
+            report.error("B413", f"{flag.rules[index].place}.when", message, hint=hint)
+        conjunctions += [ir.Conjunction(index, literals) for literals in split or ()]
+    return (*conjunctions, ir.Conjunction(len(conditions), ()))
+
+
+def split_condition(condition: ir.Expr, limit: int = ALTERNATIVES) -> list[tuple[ir.Literal, ...]] | None:
+    """The condition's conjunctions, none of them contained in another; None: more than `limit`."""
+    alternatives = _alternatives(condition, limit)
+    if alternatives is None:
+        return None
+    conjunctions: list[list[Accepted]] = []
+    for literals in alternatives:
+        merged = merge_all(map(Accepted, literals)) if len(literals) > 1 else [Accepted(each) for each in literals]
+        if merged is None or any(contains(other, merged) for other in conjunctions):
+            continue
+        conjunctions = [other for other in conjunctions if not contains(merged, other)]
+        conjunctions.append(merged)
+    return [tuple(each.literal for each in sorted(literals, key=_cost)) for literals in conjunctions]
+
+
+def contains(wide: Sequence[Accepted], narrow: Sequence[Accepted]) -> bool:
+    """Whenever all of `narrow` hold, all of `wide` hold."""
+    return all(any(implies(has, asked) for has in narrow) for asked in wide)
+
+
+def _alternatives(expr: ir.Expr, limit: int) -> _Alternatives | None:
+    if isinstance(expr, ir.Constant):
+        return [()] if expr.value else []
+    if isinstance(expr, ir.Or):
+        return _any_of(expr, limit)
+    if isinstance(expr, ir.And):
+        return _all_of(expr, limit)
+    return [(literal_of(expr),)]
+
+
+def _any_of(expr: ir.Or, limit: int) -> _Alternatives | None:
+    parts = [(item, _alternatives(item, limit)) for item in expr.items]
+    if all(split is not None for _, split in parts) and sum(len(split or ()) for _, split in parts) <= limit:
+        return [literals for _, split in parts for literals in split or ()]
+    whole = tuple(item for item, _ in parts if not references(item).flags)
+    kept: _Alternatives = [_whole(ir.Or(whole) if len(whole) > 1 else whole[0])] if whole else []
+    for item, split in parts:
+        if references(item).flags:
+            if split is None:
+                return None
+            kept += split
+    return kept if len(kept) <= limit else None
+
+
+def _all_of(expr: ir.And, limit: int) -> _Alternatives | None:
+    parts = []
+    for item in expr.items:
+        split = _alternatives(item, limit)
+        if split is None:
+            return None
+        parts.append((item, split))
+    count = _product(split for _, split in parts)
+    # The part with the most alternatives is kept whole first: that saves the most.
+    for i in sorted(range(len(parts)), key=lambda i: -len(parts[i][1])):
+        item, split = parts[i]
+        if count > limit and len(split) > 1 and not references(item).flags:
+            parts[i] = (item, [_whole(item)])
+            count = _product(split for _, split in parts)
+    if count > limit:
+        return None
+    product: _Alternatives = [()]
+    for _, split in parts:
+        product = [left + right for left in product for right in split]
+    return product
+
+
+def _product(splits: object) -> int:
+    count = 1
+    for split in splits:  # type: ignore[attr-defined]
+        count *= len(split)
+    return count
+
+
+def _whole(expr: ir.Expr) -> tuple[ir.Literal, ...]:
+    return (literal_of(expr),)
+
+
+_COSTS: dict[type, int] = {
+    ir.In: 0,
+    ir.InIds: 1,
+    ir.Compare: 2,
+    ir.InNetworks: 2,
+    ir.Has: 3,
+    # From here on a program is run, where those above look up the class of a value.
+    ir.Text: 5,
+    ir.Contains: 6,
+    ir.CompareOperands: 7,
+    ir.Quantified: 8,
+    ir.And: 9,
+    ir.Or: 9,
+    ir.FlagIs: 10,
+}
+
+
+def _cost(accepted: Accepted) -> tuple[int, int]:
+    """What is asked first. That something is *not* in a list is rarely news: after all other lookups."""
+    cost = _COSTS[type(accepted.literal.atom)]
+    if not accepted.positive and cost < 4:
+        return 4, 0
+    return cost, len(accepted.points or ())
