@@ -42,6 +42,7 @@ NEEDED = {
     "ip": "an address",
 }
 ELEMENTS_SHOWN = 16
+MAX_LOOKS = 100_000  # at elements of lists, in one condition; one that would look at more is unknown
 
 Tree = Mapping[str, Any]
 
@@ -77,6 +78,12 @@ class Looker:
         self.now = now * 1000  # microseconds
         self.variant_of = variant_of
         self.in_ids = in_ids
+        self.looks = 0
+
+    def look_at(self, condition: Tree) -> Condition:
+        """A whole condition."""
+        self.looks = 0
+        return self.look(condition)
 
     def look(self, tree: Tree, scopes: Sequence[Any] = ()) -> Condition:
         """`scopes`: the elements that the quantifiers around are looking at, outermost first."""
@@ -142,6 +149,10 @@ class Looker:
         truth: Truth = _OPPOSITE[decisive]
         shown: list[Condition] = []
         for index, element in enumerate(elements):
+            self.looks += 1
+            if self.looks > MAX_LOOKS:
+                why = f"`{name}` and the lists beside it have more elements than a condition looks at"
+                return self.condition(tree, len(scopes), None, why, (seen,))
             body = self.look(tree["body"], (*scopes, element))
             if body.truth == decisive or (body.truth == "unknown" and truth != "unknown"):
                 truth = body.truth

@@ -205,7 +205,7 @@ class _Walk:
         )
 
     def rule(self, rule: dict[str, Any], *, reached: bool) -> RuleStep:
-        condition = self.looker.look(rule["when"])
+        condition = self.looker.look_at(rule["when"])
         matched = reached and condition.truth == "true"
         return RuleStep(
             id=rule["id"],

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rules_compiler import CompileError, dialects, ir
-from rules_compiler.diagnostics import Report
+from rules_compiler import ir
+from rules_compiler.diagnostics import CompileError, Report
+from rules_compiler.dialects.burgee import lower
 
 
 def lowered(document: Mapping[str, Any], environment: str | None = None) -> ir.Environment:
     """Raises CompileError."""
     report = Report()
-    source = dialects.READERS["burgee"](document, report)
-    found = source.environment(environment, report) if source is not None else None
-    if found is None or report.has_errors:
+    found = lower(document, environment, report)
+    if found is None:
         raise CompileError(report.diagnostics)
     return found
 

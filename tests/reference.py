@@ -27,6 +27,7 @@ from rules_compiler import ir
 Truth = bool | None
 MAX_SAFE = 2**53 - 1
 MAX_ELEMENTS = 4096
+MAX_LOOKS = 100_000  # at elements of lists, in one condition
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def truth_of(
     expr: ir.Expr, context: Mapping[str, Any], now: int = 0, environment: ir.Environment | None = None
 ) -> Truth:
     """The truth of one condition."""
-    return _World(environment or ir.Environment("none", (), {}, {}), context, now).truth(expr, (context,))
+    return _World(environment or ir.Environment("none", (), {}, {}), context, now).condition(expr)
 
 
 # Values
@@ -223,6 +224,10 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+class _LooksTooLong(Exception):
+    """A condition would look at more elements than it may."""
+
+
 class _World:
     """One environment, context and time."""
 
@@ -231,6 +236,7 @@ class _World:
         self.context = context
         self.now = now * 1000  # microseconds
         self.flags = {flag.key: flag for flag in environment.flags}
+        self.looks = 0
 
     # `scopes` holds the context, then the elements of the quantifiers around.
 
@@ -262,6 +268,16 @@ class _World:
                 result = read_address(value) if kind == "string" else None
                 return ("address", result) if result is not None else nothing
         raise AssertionError(operand.via)
+
+    def condition(self, expr: ir.Expr) -> Truth:
+        """The truth of a whole condition."""
+        before, self.looks = self.looks, 0
+        try:
+            return self.truth(expr, (self.context,))
+        except _LooksTooLong:
+            return None
+        finally:
+            self.looks = before
 
     def truth(self, expr: ir.Expr, scopes: Sequence[Any]) -> Truth:
         match expr:
@@ -309,9 +325,20 @@ class _World:
                 elements = self.raw(operand, scopes)
                 if kind_of(elements) != "list":
                     return None
-                truths = [self.truth(body, (*scopes, element)) for element in elements]
-                return _or(truths) if quantifier == "exists" else _and(truths)
+                return self.quantified(quantifier, elements, body, scopes)
         raise AssertionError(expr)
+
+    def quantified(self, quantifier: str, elements: Sequence[Any], body: ir.Expr, scopes: Sequence[Any]) -> Truth:
+        """Looks at elements in order, and no further than the one that decides."""
+        truths: list[Truth] = []
+        for element in elements:
+            self.looks += 1
+            if self.looks > MAX_LOOKS:
+                raise _LooksTooLong
+            truths.append(self.truth(body, (*scopes, element)))
+            if truths[-1] is (quantifier == "exists"):
+                break
+        return _or(truths) if quantifier == "exists" else _and(truths)
 
     @staticmethod
     def read_constant(via: ir.Via, constant: Any) -> tuple[str, Any]:
@@ -353,7 +380,7 @@ class _World:
                 cause = {"cause": "PREREQUISITE_FAILED", "prerequisite": prerequisite.flag}
                 return self.serve(flag, flag.off_variant, "DEFAULT", cause)
         for rule in flag.rules:
-            if self.truth(rule.when, (self.context,)) is True:
+            if self.condition(rule.when) is True:
                 return self.serve(flag, rule.serve, "DEFAULT" if rule.serve is None else "TARGETING_MATCH")
         nothing_to_decide = not flag.rules and not flag.prerequisites and isinstance(flag.fallthrough, str)
         return self.serve(flag, flag.fallthrough, "STATIC" if nothing_to_decide else "DEFAULT")

@@ -1,0 +1,83 @@
+"""Compiled == oracle, for every generated document, context and time, whichever way the engine is asked.
+
+5,000 pairs by default, 200,000 with BURGEE_PROFILE=nightly or hypothesis' nightly profile. A seed is one document; a
+failure names it and shows the smallest document and context that still disagree.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from engine import Snapshot
+from rules_compiler import compile_flags
+from tests import semantics_table
+from tests.agreement import Ask, bulk, disagreements, told
+from tests.contexts import make_context, make_now
+from tests.documents import World, make_world
+from tests.strategies import pairs
+
+NIGHTLY = os.environ.get("BURGEE_PROFILE") == "nightly" or settings().max_examples >= 1000
+DOCUMENTS, CONTEXTS = (4_000, 50) if NIGHTLY else (250, 20)
+SHARES = 10
+
+
+def asks_of(world: World, rng: random.Random) -> list[Ask]:
+    """Contexts in a few batches, each of one time."""
+    asks: list[Ask] = []
+    while len(asks) < CONTEXTS:
+        now = make_now(world, rng)
+        asks += [(make_context(world, rng, python_only=rng.random() < 0.2), now) for _ in range(5)]
+    return asks[:CONTEXTS]
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_generated(share: int) -> None:
+    for seed in range(share, DOCUMENTS, SHARES):
+        rng = random.Random(seed)
+        world = make_world(rng)
+        environment = rng.choice(world.document.get("environments", [None]))
+        found = disagreements(world.document, asks_of(world, rng), environment)
+        assert not found, told(found[0], world.document, environment, seed)
+
+
+@settings(max_examples=1000 if NIGHTLY else 25)
+@given(pairs())
+def test_shrinking(pair: tuple[World, dict[str, Any], int]) -> None:
+    """The same, where hypothesis may find a smaller way to fail."""
+    world, context, now = pair
+    for environment in world.document.get("environments", [None]):
+        assert not disagreements(world.document, [(context, now)], environment)
+
+
+def test_each_row_of_the_semantics() -> None:
+    document = semantics_table.document()
+    rows = list(semantics_table.rows())
+    snapshot = Snapshot.from_bytes(compile_flags(document))
+    wrong = []
+    for row in rows:
+        found = snapshot.evaluate(row.flag, row.context, now=row.now).variant
+        if found != semantics_table.TRUTHS[row.truth]:
+            wrong.append(f"{row.when} with {row.context} is {found}, not {row.truth}")
+    assert not wrong, "\n".join(wrong)
+    asks = list({repr((row.context, row.now)): (row.context, row.now) for row in rows}.values())
+    found_all = disagreements(document, asks)
+    assert not found_all, told(found_all[0], document, None, "semantics.json")
+
+
+def test_clients_see_what_is_visible_to_them() -> None:
+    for seed in range(20):
+        world = make_world(random.Random(seed))
+        environment = world.document.get("environments", [None])[0]
+        snapshot = Snapshot.from_bytes(compile_flags(world.document, environment=environment))
+        flags = world.document["flags"]
+        visible = {key for key, flag in flags.items() if flag.get("clientVisible")}
+        body = b'{"context": {"targetingKey": "u-1"}}'
+        seen = bulk(snapshot.evaluate_json(body, client=True, now=0))
+        every = bulk(snapshot.evaluate_json(body, now=0))
+        assert every.keys() == flags.keys()
+        assert seen == {key: answer for key, answer in every.items() if key in visible}
