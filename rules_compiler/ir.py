@@ -157,8 +157,15 @@ class SegmentIs(Node, frozen=True, tag="segment_is"):
     segment: str
 
 
+class Named(Node, frozen=True, tag="segment"):
+    """A segment's condition with its name kept, in the source map only: explanations show both."""
+
+    segment: str
+    item: Expr
+
+
 Atom = Has | In | InIds | InNetworks | Compare | Text | Contains | Quantified | CompareOperands | FlagIs
-Expr = Constant | And | Or | Not | Choice | SegmentIs | Atom
+Expr = Constant | And | Or | Not | Choice | SegmentIs | Named | Atom
 
 
 BUCKETS = 100_000
