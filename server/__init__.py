@@ -1,0 +1,1 @@
+"""All the I/O there is: the HTTP planes, the folder of tenants, keys, and the command `burgee`."""

@@ -1,0 +1,129 @@
+"""The composition root: everything the server is made of is put together here, started, and taken down again.
+
+settings -> store, metrics, compiler, watcher -> two aiohttp applications -> two listeners
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from server.compiling import Compiler
+from server.http.authenticate import Authenticate
+from server.http.body import body_reader
+from server.http.evaluate import Evaluate
+from server.http.failures import AnswerFailures
+from server.http.limit_rate import LimitRate
+from server.http.listener import Runner
+from server.http.management import Management
+from server.http.observe import Observe
+from server.http.ofrep import Ofrep
+from server.metrics import Metrics
+from server.settings import Settings
+from server.store import Store
+from server.watcher import Progress, Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the server listens, with the ports it was given."""
+
+    data: str  # http://127.0.0.1:8080
+    management: str
+
+
+def data_plane(settings: Settings, store: Store, metrics: Metrics) -> web.Application:
+    read_body = body_reader(settings.max_body_bytes, settings.body_timeout)
+    middlewares: list[Middleware] = [  # outermost first
+        Observe(store, metrics, access_log=settings.access_log),
+        AnswerFailures(),
+        Authenticate(store, metrics),
+        *([LimitRate(settings.rate_limit)] if settings.rate_limit else []),
+    ]
+    app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
+    ofrep, evaluate = Ofrep(store, read_body), Evaluate(store, read_body)
+    # A new route opens to nobody before it is in http/authenticate.py's PERMITTED.
+    app.router.add_post("/v1/evaluate", evaluate.batch, name="evaluate")
+    app.router.add_post("/ofrep/v1/evaluate/flags", ofrep.flags, name="ofrep_flags")
+    app.router.add_post("/ofrep/v1/evaluate/flags/{key:[^/]+}", ofrep.flag, name="ofrep_flag")
+    return app
+
+
+def management_plane(store: Store, metrics: Metrics) -> web.Application:
+    app = web.Application(middlewares=[AnswerFailures()])
+    management = Management(store, metrics)
+    app.router.add_get("/healthz", management.healthz)
+    app.router.add_get("/readyz", management.readyz)
+    app.router.add_get("/metrics", management.metrics)
+    app.router.add_get("/status", management.status)
+    return app
+
+
+async def serve(
+    settings: Settings, *, announce: Callable[[Addresses], None] | None = None, progress: Progress | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises OSError when a port cannot be had."""
+    log = structlog.get_logger("server")
+    loop = asyncio.get_running_loop()
+    store = Store()
+    metrics = Metrics(store)
+    compiler = Compiler(settings.compile_workers)
+    watcher = Watcher(settings.tenants, store, compiler, metrics, settings.settle_time)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(compiler.close)
+        management = await _listen(
+            stack, settings, management_plane(store, metrics), settings.management_host, settings.management_port
+        )
+        data = await _listen(stack, settings, data_plane(settings, store, metrics), settings.host, settings.port)
+        addresses = Addresses(data, management)
+        log.info("listening", data=data, management=management, tenants=str(settings.tenants))
+
+        stop = asyncio.Event()
+        rereads: set[asyncio.Task[None]] = set()
+
+        def reread() -> None:
+            task = asyncio.ensure_future(watcher.look(again=True))
+            rereads.add(task)
+            task.add_done_callback(rereads.discard)
+
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reread)
+
+        async def keep_up() -> None:
+            await watcher.load(progress)
+            if announce:
+                announce(addresses)
+            await watcher.watch(settings.poll_interval)
+
+        watching = asyncio.create_task(keep_up())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()  # it only ends by an exception
+        log.info("draining", seconds=settings.drain_delay)
+        store.draining = True
+        await asyncio.sleep(settings.drain_delay)
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    log.info("stopped")
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application, host: str, port: int
+) -> str:
+    """Listen, and stop to when the stack unwinds: the data plane first, the management port last."""
+    runner = Runner(app, keepalive_timeout=settings.keepalive_timeout, shutdown_timeout=settings.shutdown_timeout)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, host, port).start()
+    bound, given = runner.addresses[0][:2]
+    return f"http://[{bound}]:{given}" if ":" in bound else f"http://{bound}:{given}"

@@ -1,0 +1,171 @@
+"""`burgee keys new|list|revoke`: the key file beside a project's document. A key is shown once, when it is made."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.table import Table
+
+from server import key_file, keys
+from server.commands.inputs import moment
+from server.commands.output import err, fail, json_option, out, print_json
+from server.key_file import KeyFile, KeyFileError, KeyRecord
+from server.settings import variable_of
+from server.types import NAME, KeyKind, ProjectId
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _name(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    for each in value if isinstance(value, tuple) else (value,):
+        if not re.fullmatch(NAME, each) or each.startswith("."):
+            raise click.BadParameter("letters, digits, `.`, `_`, `-`, at most 128, and no dot at the start")
+    return value
+
+
+def _project_options(command: F) -> F:
+    for option in (
+        click.option("--project", required=True, callback=_name),
+        click.option("--tenant", required=True, callback=_name),
+        click.option(
+            "--tenants",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            required=True,
+            envvar=variable_of("tenants"),
+            show_envvar=True,
+            help="Folder with a folder per tenant.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("keys")
+def keys_group() -> None:
+    """Make, list and revoke the keys of a project."""
+
+
+@keys_group.command("new")
+@_project_options
+@click.option(
+    "--environment", "-e", "environments", multiple=True, required=True, callback=_name, help="May be repeated."
+)
+@click.option("--kind", type=click.Choice([str(kind) for kind in KeyKind]), required=True)
+@click.option("--name", default="", help="Whose key it is, for people.")
+@click.option("--expires", type=moment, help="When it stops working: RFC 3339.")
+@json_option
+def new(
+    tenants: Path,
+    tenant: str,
+    project: str,
+    environments: tuple[str, ...],
+    kind: str,
+    name: str,
+    expires: int | None,
+    as_json: bool,
+) -> None:
+    """Make a key and print it, once: only its digest is kept."""
+    path = key_file.path_of(tenants, ProjectId(tenant, project))
+    key = keys.new_key(KeyKind(kind))
+    selector = keys.selector_of(key)
+    assert selector is not None
+    record = KeyRecord(
+        selector=selector,
+        sha256=keys.digest_of(key).hex(),
+        kind=KeyKind(kind),
+        environments=tuple(dict.fromkeys(environments)),
+        created=key_file.now(),
+        name=name,
+        expires=datetime.fromtimestamp(expires / 1000, UTC) if expires is not None else None,
+    )
+    with _locked(path, as_json=as_json):
+        file = _read(path, as_json=as_json)
+        key_file.write(path, KeyFile((*file.keys, record)))
+    if as_json:
+        print_json({"ok": True, "key": key, **_row(record)})
+        return
+    err().print(
+        f"a {kind} key for {', '.join(record.environments)}, kept as a digest in {path}; it is shown only now:",
+        markup=False,
+    )
+    click.echo(key)
+
+
+@keys_group.command("list")
+@_project_options
+@json_option
+def list_keys(tenants: Path, tenant: str, project: str, as_json: bool) -> None:
+    """List the keys of a project; the keys themselves are not known."""
+    file = _read(key_file.path_of(tenants, ProjectId(tenant, project)), as_json=as_json)
+    if as_json:
+        print_json([_row(each) for each in file.keys])
+        return
+    table = Table("selector", "kind", "environments", "name", "created", "state", box=None, pad_edge=False)
+    for each in file.keys:
+        row = _row(each)
+        table.add_row(each.selector, each.kind, ", ".join(each.environments), each.name, row["created"], row["state"])
+    out().print(table, markup=False)
+
+
+@keys_group.command("revoke")
+@_project_options
+@click.argument("selector")
+@json_option
+def revoke(tenants: Path, tenant: str, project: str, selector: str, as_json: bool) -> None:
+    """Revoke the key that SELECTOR names (the third part of a key; `burgee keys list` shows it)."""
+    path = key_file.path_of(tenants, ProjectId(tenant, project))
+    with _locked(path, as_json=as_json):
+        file = _read(path, as_json=as_json)
+        found = next((each for each in file.keys if each.selector == selector), None)
+        if found is None:
+            fail(f"{path} has no key with that selector (hint: `burgee keys list`)", as_json=as_json)
+        if found.revoked is None:
+            gone = msgspec.structs.replace(found, revoked=key_file.now())
+            key_file.write(path, KeyFile(tuple(gone if each is found else each for each in file.keys)))
+            found = gone
+    if as_json:
+        print_json({"ok": True, **_row(found)})
+    else:
+        err().print(f"{found.kind} key {found.selector} is revoked", markup=False)
+
+
+def _read(path: Path, *, as_json: bool) -> KeyFile:
+    try:
+        return key_file.parse(path.read_bytes())
+    except FileNotFoundError:
+        return KeyFile(())
+    except (OSError, KeyFileError) as error:
+        fail(f"{path}: {error}", as_json=as_json)
+
+
+@contextmanager
+def _locked(path: Path, *, as_json: bool) -> Iterator[None]:
+    """One writer at a time: two that read the same file would lose one's key."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        fail(f"{path.parent}: {(error.strerror or 'cannot be written').lower()}", as_json=as_json)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    except OSError as error:
+        fail(f"{path}: {(error.strerror or 'cannot be written').lower()}", as_json=as_json)
+    finally:
+        os.close(descriptor)
+
+
+def _row(record: KeyRecord) -> dict[str, Any]:
+    """A record as it is listed: all but the digest."""
+    row: dict[str, Any] = msgspec.to_builtins(record)
+    del row["sha256"]
+    return {**row, "name": record.name, "state": record.state(key_file.now())}

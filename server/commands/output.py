@@ -1,0 +1,52 @@
+"""How commands speak: results on stdout, all else on stderr; with --json, one JSON value on stdout and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import click
+import msgspec
+from rich.console import Console
+
+from rules_compiler import Diagnostic
+from server.diagnostics import line_of, summary_of
+
+COLORS = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value, and nothing else.")
+
+
+def out() -> Console:
+    # Made anew: a console keeps the stream it was made with, and tests give each call its own. Wrapping long lines is
+    # left to the terminal, so that what is piped is whole.
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_diagnostics(document: str, diagnostics: Iterable[Diagnostic]) -> None:
+    """A line each and a count, on stderr."""
+    found, console = list(diagnostics), err()
+    for each in found:
+        line = line_of(each)
+        place, _, rest = line.partition(f" {each.severity}[")
+        console.print(f"{document}: {place}", end=" ", markup=False, style="bold")
+        console.print(f"{each.severity}[{rest}", markup=False, style=COLORS[each.severity])
+    if found:
+        console.print(f"{document}: {summary_of(found)}", markup=False)
+
+
+def fail(message: str, *, as_json: bool, code: int = 1) -> NoReturn:
+    if as_json:
+        print_json({"ok": False, "error": message})
+    else:
+        err().print(f"error: {message}", markup=False, style="red")
+    raise SystemExit(code)

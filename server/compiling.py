@@ -1,0 +1,93 @@
+"""Documents compiled in a process of their own: Python's compiler would hold the event loop's interpreter lock.
+
+    Compiler(workers=1).compile(b"flags: …", ProjectId("shop", "web"), version=17)
+
+becomes `Compiled({"production": b"BURGEE\\r\\n…", …}, seconds=0.2)`, or `Refused(Problem(…))`; it never raises.
+A worker lives on between documents, so an unchanged flag is found in its cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from rules_compiler import CompileError, compile_flags
+from server.diagnostics import line_of, summary_of
+from server.environments import environments_of
+from server.types import EnvironmentId, Problem, ProjectId
+
+DIAGNOSTICS_KEPT = 20  # of a refused document, for the log and /status
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    snapshots: dict[str, bytes]  # environment -> blob
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    problem: Problem
+
+
+def compile_document(document: bytes, project: ProjectId, version: int) -> Compiled | Refused:
+    """Every environment of a document, or none of them."""
+    started = time.perf_counter()
+    try:
+        snapshots = {
+            name: compile_flags(
+                document, environment=name, version=version, flag_set_id=str(EnvironmentId(*project, name))
+            )
+            for name in environments_of(document)
+        }
+    except CompileError as error:
+        errors = [each for each in error.diagnostics if each.severity == "error"]
+        lines = tuple(line_of(each) for each in errors[:DIAGNOSTICS_KEPT])
+        return Refused(Problem(f"the document does not compile: {summary_of(error.diagnostics)}", lines))
+    return Compiled(snapshots, time.perf_counter() - started)
+
+
+class Compiler:
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool = self._new_pool()
+
+    async def compile(self, document: bytes, project: ProjectId, version: int) -> Compiled | Refused:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):  # a worker that dies takes the documents of others with it; those deserve another try
+            pool = self._pool
+            try:
+                return await loop.run_in_executor(pool, compile_document, document, project, version)
+            except BrokenProcessPool:
+                if self._pool is pool:
+                    self._pool = self._new_pool()
+        return Refused(Problem("the compiler's process died over the document"))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")  # a fork would copy the event loop and its sockets
+        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_prepare_worker)
+
+
+def _prepare_worker() -> None:
+    # A terminal or a supervisor signals the whole group; the server decides when its workers end.
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """A server that is killed cannot tell its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)

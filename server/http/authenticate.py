@@ -1,0 +1,79 @@
+"""The key a request presents, and what it opens.
+
+    Authorization: Bearer burgee_server_…        or        X-API-Key: burgee_server_…
+
+becomes `request[GRANT]`. Every routed handler of the data plane is behind this middleware; a route that is not in
+PERMITTED opens to nobody.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from server import keys
+from server.http.failures import Refused
+from server.metrics import Metrics
+from server.store import Store
+from server.types import Grant, KeyKind
+
+GRANT = web.RequestKey("grant", Grant)
+
+_EVALUATING = frozenset({KeyKind.SERVER, KeyKind.CLIENT})
+PERMITTED: Mapping[str, frozenset[KeyKind]] = {
+    "evaluate": _EVALUATING,
+    "ofrep_flag": _EVALUATING,
+    "ofrep_flags": _EVALUATING,
+}
+
+
+class Authenticate:
+    __middleware_version__ = 1
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.match_info.http_exception is None:  # else there is no handler to guard: 404 or 405
+            grant = self._grant_of(request)
+            if grant.kind not in PERMITTED.get(request.match_info.route.name or "", frozenset()):
+                self._metrics.refused_keys.labels("kind").inc()
+                raise Refused(403, f"a key of kind `{grant.kind}` may not do this")
+            request[GRANT] = grant
+        return await handler(request)
+
+    def _grant_of(self, request: web.Request) -> Grant:
+        presented = _presented(request)
+        if presented is None:
+            raise self._unauthorized("missing", "no key was presented (hint: `Authorization: Bearer <key>`)")
+        if keys.selector_of(presented) is None:
+            raise self._unauthorized("malformed", "the key is not valid")
+        digest = keys.digest_of(presented)
+        grant = self._store.grant(digest)
+        # The lookup already matched all 256 bits; comparing again costs nothing and needs no argument about dicts.
+        if grant is None or not hmac.compare_digest(grant.digest, digest):
+            if not self._store.ready:
+                # Clients give up for good on a 401, so it must not be said before all keys are known.
+                raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
+            raise self._unauthorized("unknown", "the key is not valid")
+        if grant.expires is not None and grant.expires <= time.time():
+            raise self._unauthorized("expired", "the key is not valid")
+        return grant
+
+    def _unauthorized(self, why: str, details: str) -> Refused:
+        self._metrics.refused_keys.labels(why).inc()
+        return Refused(401, details, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _presented(request: web.Request) -> str | None:
+    """The one key of a request; None where there is none, or several that differ."""
+    found = set(request.headers.getall("X-API-Key", ()))
+    for value in request.headers.getall("Authorization", ()):
+        scheme, _, token = value.partition(" ")
+        found.add(token.strip() if scheme.lower() == "bearer" else "")
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,46 @@
+"""Which environment answers: the key's only one, or the one that `Burgee-Environment` names."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from server.http.authenticate import GRANT
+from server.http.failures import Refused
+from server.store import Store
+from server.types import EnvironmentId, Grant, Served, SourceState
+
+HEADER = "Burgee-Environment"
+
+
+def served_for(request: web.Request, store: Store) -> Served:
+    """One frozen reference for the whole request."""
+    grant = request[GRANT]
+    wanted = _wanted(grant, request.headers.getall(HEADER, ()))
+    served = store.served(wanted)
+    if served is not None:
+        return served
+    status = store.projects.get(wanted.project_id)
+    if status is not None and status.state is SourceState.VALID:
+        raise Refused(403, "the key's environment does not exist any more")
+    raise Refused(503, "the environment has not been loaded", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
+
+
+def answer_headers(served: Served, store: Store) -> dict[str, str]:
+    return {
+        "Cache-Control": "private, no-store",
+        "Burgee-Version": served.version,
+        "Burgee-Age": str(int(store.age_of(served))),
+    }
+
+
+def _wanted(grant: Grant, named: list[str] | tuple[str, ...]) -> EnvironmentId:
+    if not named and len(grant.environments) == 1:
+        return grant.environments[0]
+    if len(named) != 1:
+        raise Refused(
+            400, f"the key is good for several environments (hint: name one of them in `{HEADER}`)", code="GENERAL"
+        )
+    wanted = EnvironmentId(*grant.project, named[0])
+    if wanted not in grant.environments:
+        raise Refused(403, "the key is not good for that environment")
+    return wanted

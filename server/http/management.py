@@ -1,0 +1,111 @@
+"""The management port: is the process alive, is it ready, its metrics, and how every environment stands.
+
+    GET /status?tenant=shop&limit=2
+
+becomes `{"ready": true, "environments": [{"environment": "shop/web/production", "version": 17, …}], "next": "…"}`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from prometheus_client import exposition
+
+from server.http.failures import JSON, Refused
+from server.metrics import Metrics
+from server.store import ProjectStatus, Store
+from server.types import EnvironmentId, Problem, ProjectId
+from server.version import version
+
+PAGE = 100
+LARGEST_PAGE = 1000
+
+
+class Management:
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """Ready once every project has been tried, whatever came of it: stale answers are better than none."""
+        if self._store.draining:
+            return web.Response(status=503, text="draining\n")
+        if not self._store.ready:
+            return web.Response(status=503, text="loading\n", headers={"Retry-After": "1"})
+        return web.Response(text="ready\n")
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        render, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=render(self._metrics.registry), headers={"Content-Type": content_type})
+
+    async def status(self, request: web.Request) -> web.Response:
+        limit = _limit_of(request)
+        tenant, after = request.query.get("tenant"), request.query.get("after", "")
+        rows = [
+            each
+            for each in sorted(self._rows(), key=lambda row: row[0])
+            if each[0] > after and (tenant is None or each[0].startswith(f"{tenant}/"))
+        ]
+        page = rows[:limit]
+        body = {
+            "version": version(),
+            "ready": self._store.ready,
+            "draining": self._store.draining,
+            "ageSeconds": round(time.monotonic() - self._store.confirmed_at, 3),
+            "lastError": _error(self._store.folder_problem),
+            "environments": [self._environment(*row) for row in page],
+            "next": page[-1][0] if len(rows) > limit else None,
+        }
+        return web.Response(body=msgspec.json.encode(body), content_type=JSON, headers={"Cache-Control": "no-store"})
+
+    def _rows(self) -> Iterator[tuple[str, ProjectId, str | None]]:
+        """Every environment; and for a project that has none yet, the project."""
+        for project, status in self._store.projects.items():
+            for name in status.environments:
+                yield f"{project}/{name}", project, name
+            if not status.environments:
+                yield str(project), project, None
+
+    def _environment(self, title: str, project: ProjectId, name: str | None) -> dict[str, Any]:
+        status: ProjectStatus = self._store.projects[project]
+        row: dict[str, Any] = {
+            "environment": title,
+            "state": status.state,
+            "stateSince": _moment(status.since),
+            "lastError": _error(status.problem),
+            "keysError": _error(status.keys_problem),
+        }
+        served = self._store.served(EnvironmentId(*project, name)) if name else None
+        if served:
+            row |= {
+                "version": served.snapshot.version,
+                "digest": served.snapshot.digest,
+                "flags": len(served.snapshot),
+                "sizeBytes": served.snapshot.size,
+                "installedAt": _moment(served.installed_at),
+                "ageSeconds": round(self._store.age_of(served), 3),
+            }
+        return row
+
+
+def _limit_of(request: web.Request) -> int:
+    text = request.query.get("limit", str(PAGE))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_PAGE:
+        raise Refused(400, f"`limit` must be a number from 1 to {LARGEST_PAGE}")
+    return int(text)
+
+
+def _error(problem: Problem | None) -> dict[str, Any] | None:
+    return None if problem is None else {"message": problem.message, "diagnostics": problem.diagnostics}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,237 @@
+"""One project's files, and how a change of them becomes what is served.
+
+    changed? -> still for a moment? -> read -> other content? -> compile -> install
+
+Rules that keep a slip of the disk from becoming an outage:
+
+- a file that changes while it is read is left to the next look;
+- a broken document or key file changes nothing but /status, the log and the metrics: the last good one stays;
+- a file is taken for deleted when two looks in a row miss it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, replace
+
+import structlog
+
+from engine import Snapshot, SnapshotError
+from rules_compiler.limits import DOCUMENT_BYTES
+from server import key_file
+from server.compiling import Compiler, Refused
+from server.folder import Source, Sources, stamp_of
+from server.metrics import Metrics
+from server.store import ProjectStatus, Store
+from server.types import EnvironmentId, Problem, ProjectId, Served, SourceState
+
+LOOKS_UNTIL_GONE = 2
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """A document or a key file as it was last dealt with."""
+
+    seen: tuple[Source, ...] | None = None  # None: never dealt with; empty: there is none
+    tried: bytes = b""  # digest of the content that was looked at last
+    installed: bytes = b""  # digest of the content that is served
+    missed: int = 0  # looks in a row that did not find it
+
+
+class _UnsettledError(Exception):
+    """The file is being written, or has just gone."""
+
+
+class Project:
+    def __init__(
+        self, project: ProjectId, store: Store, compiler: Compiler, metrics: Metrics, settle_time: float
+    ) -> None:
+        self.id = project
+        self._store = store
+        self._compiler = compiler
+        self._metrics = metrics
+        self._settle_time = settle_time  # seconds
+        self._document = _Tracked()
+        self._keys = _Tracked()
+        self._version = 0  # kept when the files go, so that one that comes back has a higher one
+        self._log = structlog.get_logger("project").bind(project=str(project))
+
+    def differs(self, sources: Sources) -> bool:
+        return self._document.seen != sources.documents or self._keys.seen != _as_tuple(sources.keys)
+
+    def mark_behind(self) -> None:
+        """Its source is known to say something else, or cannot be asked: from now on its age grows."""
+        status = self._store.projects.get(self.id)
+        if status is not None and status.behind_since is None:
+            self._store.set_status(self.id, replace(status, behind_since=time.monotonic()))
+
+    def mark_current(self) -> None:
+        status = self._store.projects.get(self.id)
+        if status is not None and status.state is SourceState.VALID and status.behind_since is not None:
+            self._store.set_status(self.id, replace(status, behind_since=None))
+
+    async def refresh(self, sources: Sources, *, again: bool = False) -> None:
+        """Deal with what changed; with `again`, with everything. Raises nothing for a bad source."""
+        await self._refresh_keys(_as_tuple(sources.keys), again=again)
+        await self._refresh_document(sources.documents, again=again)
+        if self._document.seen == self._keys.seen == ():
+            self._store.remove(self.id)
+            self._log.info("project removed")
+
+    async def _refresh_document(self, sources: tuple[Source, ...], *, again: bool) -> None:
+        tracked = self._document
+        if (sources == tracked.seen and not again) or not _is_certain(tracked, sources):
+            return
+        if not sources:
+            self._store.install(self.id, ())
+            self._document = _Tracked(seen=())
+            self._refused(Problem("there are keys but no document"), environments=())
+            return
+        if len(sources) > 1:
+            tracked.seen = sources
+            names = ", ".join(f"`{each.path.name}`" for each in sources)
+            self._refused(Problem(f"several documents for one project: {names} (hint: keep one)"))
+            return
+        source = sources[0]
+        try:
+            content = await self._read(source, DOCUMENT_BYTES)
+        except _UnsettledError:
+            return
+        except OSError as error:
+            tracked.seen = sources
+            self._refused(Problem(f"the document cannot be read: {error.strerror}"))
+            return
+        digest = _digest(content)
+        if digest == tracked.installed:
+            self._set_status(SourceState.VALID)
+        elif again or digest != tracked.tried:
+            tracked.tried = digest
+            if await self._compile(source, content):
+                tracked.installed = digest
+        tracked.seen = sources
+
+    async def _compile(self, source: Source, content: bytes) -> bool:
+        # INVARIANT: the version of a project's snapshots rises with every change of content, and mostly also over a
+        # restart, since the file's time does. docs/operations.md says when it does not.
+        version = max(self._version + 1, source.stamp.modified_ns // 1_000_000)
+        compiled = await self._compiler.compile(content, self.id, version)
+        if isinstance(compiled, Refused):
+            self._refused(compiled.problem)
+            return False
+        now = time.time()
+        try:
+            served = [
+                Served(
+                    EnvironmentId(*self.id, name), await asyncio.to_thread(Snapshot.from_bytes, blob), str(version), now
+                )
+                for name, blob in compiled.snapshots.items()
+            ]
+        except SnapshotError as error:
+            self._refused(Problem(f"the compiled snapshot does not load: {error}"))
+            return False
+        first = self._version == 0
+        self._version = version
+        self._store.install(self.id, served)
+        self._set_status(SourceState.VALID, environments=tuple(compiled.snapshots))
+        self._metrics.reloads.labels("document", "installed").inc()
+        self._metrics.compile_seconds.observe(compiled.seconds)
+        if not first:
+            self._metrics.propagation_seconds.observe(max(0.0, time.time() - source.stamp.modified_ns / 1e9))
+        self._log.info("document installed", version=version, compile_seconds=round(compiled.seconds, 3))
+        return True
+
+    async def _refresh_keys(self, sources: tuple[Source, ...], *, again: bool) -> None:
+        tracked = self._keys
+        if (sources == tracked.seen and not again) or not _is_certain(tracked, sources):
+            return
+        if not sources:
+            self._store.install_keys(self.id, ())
+            self._keys = _Tracked(seen=())
+            self._set_keys_problem(None)
+            return
+        try:
+            content = await self._read(sources[0], key_file.LARGEST)
+            digest = _digest(content)
+            if again or digest != tracked.tried:
+                tracked.tried = digest
+                file = await asyncio.to_thread(key_file.parse, content)
+                self._store.install_keys(self.id, key_file.grants(file, self.id))
+                self._set_keys_problem(None)
+                self._metrics.reloads.labels("keys", "installed").inc()
+                self._log.info("keys installed", keys=len(file.keys))
+        except _UnsettledError:
+            return
+        except OSError as error:
+            self._refuse_keys(f"the key file cannot be read: {error.strerror}")
+        except key_file.KeyFileError as error:
+            self._refuse_keys(f"the key file is broken: {error}")
+        tracked.seen = sources
+
+    async def _read(self, source: Source, largest: int) -> bytes:
+        """The whole content of a file that nobody is writing. Raises _UnsettledError, OSError."""
+        if 0 <= time.time() - source.stamp.modified_ns / 1e9 < self._settle_time:
+            await asyncio.sleep(self._settle_time)
+        return await asyncio.to_thread(_read_settled, source, largest)
+
+    def _refused(self, problem: Problem, *, environments: tuple[str, ...] | None = None) -> None:
+        served = (self._status().environments if environments is None else environments) != ()
+        self._set_status(SourceState.STALE if served else SourceState.BROKEN, problem, environments=environments)
+        self._metrics.reloads.labels("document", "refused").inc()
+        self._log.error("document refused", why=problem.message, diagnostics=list(problem.diagnostics))
+
+    def _refuse_keys(self, why: str) -> None:
+        self._set_keys_problem(Problem(why))
+        self._metrics.reloads.labels("keys", "refused").inc()
+        self._log.error("keys refused; the last good ones stay", why=why)
+
+    def _status(self) -> ProjectStatus:
+        return self._store.projects.get(self.id) or ProjectStatus(SourceState.BROKEN, time.time())
+
+    def _set_status(
+        self, state: SourceState, problem: Problem | None = None, *, environments: tuple[str, ...] | None = None
+    ) -> None:
+        old = self._status()
+        self._store.set_status(
+            self.id,
+            replace(
+                old,
+                state=state,
+                since=old.since if old.state is state else time.time(),
+                problem=problem,
+                environments=old.environments if environments is None else environments,
+                behind_since=None if state is SourceState.VALID else old.behind_since or time.monotonic(),
+            ),
+        )
+
+    def _set_keys_problem(self, problem: Problem | None) -> None:
+        if problem is not None or self.id in self._store.projects:
+            self._store.set_status(self.id, replace(self._status(), keys_problem=problem))
+
+
+def _as_tuple(source: Source | None) -> tuple[Source, ...]:
+    return () if source is None else (source,)
+
+
+def _is_certain(tracked: _Tracked, sources: tuple[Source, ...]) -> bool:
+    """Editors and copies delete a file to write it anew, so an absence counts only when it is seen twice."""
+    tracked.missed = 0 if sources or not tracked.seen else tracked.missed + 1
+    return tracked.missed in (0, LOOKS_UNTIL_GONE)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _read_settled(source: Source, largest: int) -> bytes:
+    try:
+        if stamp_of(source.path) != source.stamp:
+            raise _UnsettledError
+        with source.path.open("rb") as file:
+            content = file.read(largest + 1)  # a larger one is refused by whoever reads it
+        if stamp_of(source.path) != source.stamp:
+            raise _UnsettledError
+    except FileNotFoundError:
+        raise _UnsettledError from None
+    return content

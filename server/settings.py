@@ -1,0 +1,83 @@
+"""Every setting of the server, once: a flag of `burgee serve` and an environment variable each; the flag wins.
+
+    --poll-interval 2        or        BURGEE_POLL_INTERVAL=2
+
+becomes `Settings(..., poll_interval=2.0)`. The table in docs/operations.md lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import click
+
+LogFormat = Literal["json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _setting(default: Any, explanation: str, *, least: float | None = None) -> Any:
+    return field(default=default, metadata={"help": explanation, "least": least})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    tenants: Path = field(metadata={"help": "folder with a folder per tenant", "least": None})
+    host: str = _setting("127.0.0.1", "address of the data plane; 0.0.0.0 for every interface")
+    port: int = _setting(8080, "port of the data plane; 0 for any free one", least=0)
+    management_host: str = _setting("127.0.0.1", "address of the management port; it asks for no key")
+    management_port: int = _setting(8081, "management port: health, metrics, status", least=0)
+    max_body_bytes: int = _setting(8 * 1024 * 1024, "largest request body; a larger one gets 413", least=1)
+    body_timeout: float = _setting(10.0, "seconds for a whole request body to arrive", least=0.001)
+    keepalive_timeout: float = _setting(75.0, "seconds an idle connection is kept", least=0.0)
+    rate_limit: float = _setting(0.0, "requests per second of one tenant; 0 for no limit", least=0.0)
+    poll_interval: float = _setting(0.5, "seconds between two looks at the folder", least=0.01)
+    settle_time: float = _setting(0.05, "seconds a changed file must have been still before it is read", least=0.0)
+    compile_workers: int = _setting(1, "processes that compile documents", least=1)
+    drain_delay: float = _setting(0.0, "seconds to go on serving, not ready, after SIGTERM", least=0.0)
+    shutdown_timeout: float = _setting(10.0, "seconds for requests in flight to finish after that", least=0.0)
+    log_format: LogFormat = _setting("json", "one JSON object a line, or text for people")
+    log_level: LogLevel = _setting("info", "least severe event that is logged")
+    access_log: bool = _setting(False, "log every request (without bodies, keys or queries)")
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting.
+
+    >>> variable_of("max_body_bytes")
+    'BURGEE_MAX_BODY_BYTES'
+    """
+    return f"BURGEE_{name.upper()}"
+
+
+def options() -> list[click.Option]:
+    """The settings as options of a click command, in the order of the dataclass."""
+    kinds: Mapping[str, Any] = get_type_hints(Settings)
+    return [_option(each.name, kinds[each.name], each.default, each.metadata) for each in fields(Settings)]
+
+
+def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> click.Option:
+    flag = f"--{name.replace('_', '-')}"
+    least = metadata["least"]
+    kind_of: dict[Any, Any] = {
+        Path: click.Path(exists=True, file_okay=False, path_type=Path),
+        str: click.STRING,
+        int: click.IntRange(min=least),
+        float: click.FloatRange(min=least),
+        bool: click.BOOL,
+        LogFormat: click.Choice(["json", "text"]),
+        LogLevel: click.Choice(["debug", "info", "warning", "error"]),
+    }
+    required = name == "tenants"
+    return click.Option(
+        [f"{flag}/--no-{flag[2:]}" if kind is bool else flag],
+        type=kind_of[kind],
+        default=None if required else default,
+        required=required,
+        envvar=variable_of(name),
+        show_envvar=True,
+        show_default=not required,
+        help=metadata["help"],
+    )

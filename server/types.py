@@ -1,0 +1,87 @@
+"""The vocabulary of the server: who asks, what is served, and what is wrong with a source.
+
+    examples/tenants/shop/web.yaml, environment production
+
+becomes `EnvironmentId("shop", "web", "production")`, served by one frozen `Served` that is replaced, never edited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from engine import Snapshot
+
+NAME = r"[A-Za-z0-9._-]{1,128}"  # of tenants, projects and environments
+
+
+class ProjectId(NamedTuple):
+    tenant: str
+    project: str
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.project}"
+
+
+class EnvironmentId(NamedTuple):
+    tenant: str
+    project: str
+    environment: str
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.project}/{self.environment}"
+
+    @property
+    def project_id(self) -> ProjectId:
+        return ProjectId(self.tenant, self.project)
+
+
+class KeyKind(StrEnum):
+    """What a key may do. It is a property of the stored record, never of the text somebody presents."""
+
+    SERVER = "server"  # evaluates every flag of its environments
+    CLIENT = "client"  # sees the values of client-visible flags
+    EDGE = "edge"  # fetches snapshots
+    ADMIN = "admin"  # changes documents
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a presented key opens, looked up by the SHA-256 of the key."""
+
+    digest: bytes  # 32 bytes
+    selector: str  # names the key in logs; not secret
+    kind: KeyKind
+    project: ProjectId
+    environments: tuple[EnvironmentId, ...]
+    expires: float | None  # seconds since the epoch
+
+    @property
+    def client(self) -> bool:
+        return self.kind is KeyKind.CLIENT
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One environment as it is answered from now."""
+
+    id: EnvironmentId
+    snapshot: Snapshot
+    version: str  # decimal, as the `Burgee-Version` header has it
+    installed_at: float  # seconds since the epoch
+
+
+class SourceState(StrEnum):
+    VALID = "valid"  # what is served is what the source says
+    STALE = "stale"  # the source is broken or unreadable; the last good one is served
+    BROKEN = "broken"  # the source was never good: nothing is served
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a source is not served as it stands: one line, and the compiler's diagnostics where there are any."""
+
+    message: str
+    diagnostics: tuple[str, ...] = ()
