@@ -118,19 +118,35 @@ def request(context: dict[str, Any], rng: random.Random) -> bytes:
 
 
 def batches(snapshot: Snapshot, contexts: Sequence[dict[str, Any]], now: int) -> Iterator[tuple[str, list[Answers]]]:
-    """docs/batch.md."""
-    for style in ("full", "compact"):
+    """docs/batch.md: all flags in each style and encoding; then named ones, backwards, and one that does not exist."""
+    for style, read in (("full", read_full), ("compact", read_compact)):
         body = json.dumps({"contexts": contexts, "format": style}).encode()
-        reply = json.loads(snapshot.evaluate_batch(body, now=now))
-        packed = msgspec.msgpack.decode(snapshot.evaluate_batch(body, encoding="msgpack", now=now))
-        for encoding, decoded in (("JSON", reply), ("MessagePack", packed)):
-            yield f"evaluate_batch, {style}, {encoding}", read_batch(decoded, style)
+        yield f"evaluate_batch, {style}", read(json.loads(snapshot.evaluate_batch(body, now=now)))
+        packed = snapshot.evaluate_batch(body, encoding="msgpack", now=now)
+        yield f"evaluate_batch, {style}, MessagePack", read(msgspec.msgpack.decode(packed))
+
+        names = [*reversed(snapshot.flag_keys), "no.such.flag"]
+        body = json.dumps({"flags": names, "contexts": contexts, "format": style}).encode()
+        named = read(json.loads(snapshot.evaluate_batch(body, now=now)))
+        for answers in named:
+            assert list(answers) == names
+            assert answers.pop("no.such.flag") == Normal(None, None, "ERROR", "FLAG_NOT_FOUND")
+        yield f"evaluate_batch, {style}, named flags", named
 
 
-def read_batch(reply: dict[str, Any], style: str) -> list[Answers]:
-    if style == "full":
-        return [{item["key"]: normal_json(item) for item in result["flags"]} for result in reply["results"]]
-    raise NotImplementedError(style)
+def read_full(reply: dict[str, Any]) -> list[Answers]:
+    return [{item["key"]: normal_json(item) for item in result["flags"]} for result in reply["results"]]
+
+
+def read_compact(reply: dict[str, Any]) -> list[Answers]:
+    missing_key = {"errorCode": "TARGETING_KEY_MISSING"}
+    return [
+        {
+            key: normal_json(missing_key if index == -1 else outcomes[index])
+            for key, outcomes, index in zip(reply["flags"], reply["outcomes"], indices, strict=True)
+        }
+        for indices in reply["results"]
+    ]
 
 
 # Answers in one form

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Path = tuple[str, ...]
 
+MAX_CHAIN = 16
+MANY = tuple(f"w{n}" for n in range(300))
 NOW = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,6 +65,11 @@ WORDS = (
     "null",
     "İ",
     "\uff61",
+    "É",
+    "k",
+    "\u212a",
+    "x" * 63 + "Ab",
+    "Ä" * 70,
 )
 NUMBERS = (0, 1, -1, 2, 17, 18, 65, 100, 0.1, 0.5, -2.5, 1e-7, 1e21, 12345678.9, 2**53 - 1, -(2**53) + 1)
 VERSIONS = tuple(
@@ -92,10 +99,19 @@ class Writing:
     times: list[int] = field(default_factory=list)
     segments: list[str] = field(default_factory=list)  # that may be named from here
     flags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chains: dict[str, int] = field(default_factory=dict)  # how many flags wait for one another, up to this one
+    chain: int = 1  # of the flag being written
 
     def note(self, path: Path, kind: str, *literals: Any) -> None:
         self.kinds.setdefault(path, kind)
         self.literals.setdefault(path, []).extend(literals)
+
+    def nameable(self) -> list[str]:
+        """Flags that may be named from here without too long a chain."""
+        return [key for key in sorted(self.flags) if self.chains[key] < MAX_CHAIN]
+
+    def name(self, key: str) -> None:
+        self.chain = max(self.chain, self.chains[key] + 1)
 
 
 def some(rng: random.Random, items: list[T]) -> list[T]:
@@ -121,7 +137,7 @@ def condition(w: Writing, depth: int, flags: bool = True, variables: tuple[str, 
 def _atom(w: Writing, flags: bool, variables: tuple[str, ...]) -> str:
     rng = w.rng
     draw = rng.random()
-    if flags and w.flags and draw < 0.08:
+    if flags and draw < 0.08 and w.nameable():
         return _flag_atom(w)
     if w.segments and draw < 0.16 and not variables:
         return f'segment("{rng.choice(w.segments)}")'
@@ -187,7 +203,9 @@ def _string_atom(w: Writing, name: str, path: Path) -> str:
     if form <= 2:
         return f"{lowered} {rng.choice(('==', '!='))} {text(word)}"
     if form == 3:
-        words = rng.sample(WORDS, rng.randint(1, 5))
+        words = rng.sample(WORDS, rng.randint(1, 5)) + (
+            rng.sample(MANY, rng.randint(1, 300)) if rng.random() < 0.1 else []
+        )
         w.note(path, "string", *words)
         return f"{lowered} in [{', '.join(map(text, words))}]"
     if form == 4:
@@ -335,7 +353,8 @@ def _element_atom(w: Writing, variables: tuple[str, ...]) -> str:
 
 def _flag_atom(w: Writing) -> str:
     rng = w.rng
-    key = rng.choice(sorted(w.flags))
+    key = rng.choice(w.nameable())
+    w.name(key)
     flag = w.flags[key]
     call, kind = f'flag("{key}")', flag["type"]
     if kind == "boolean":

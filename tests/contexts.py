@@ -104,7 +104,11 @@ def _key(world: World, rng: random.Random, path: Path) -> Any:
         return rng.choice(ODD)
     if draw < 0.2:
         return rng.choice((42, 7, -3, 7.0, 1000, 1e3, 2**53 - 1, -0.0, 0))
-    return rng.choice(world.literals.get(path) or IDS) if draw < 0.6 else f"user-{rng.randint(0, 10**6)}"
+    return (
+        rng.choice(world.literals.get(path) or IDS)
+        if draw < 0.6
+        else f"user-{rng.randint(0, rng.choice((3500, 10**6)))}"
+    )
 
 
 def value_of(world: World, rng: random.Random, path: Path, kind: str) -> Any:
@@ -183,6 +187,8 @@ def _near_version(rng: random.Random, literals: Sequence[Any]) -> str:
             version[:-1],
             f"{version}0",
             f"{version}-",
+            f"{version}{'.x' * 40}",
+            f"{version}+{'b' * 100}",
             version.replace(".", "..", 1),
             version.split("-")[0],
             version.upper(),
@@ -200,7 +206,7 @@ def _near_time(rng: random.Random, literals: Sequence[Any]) -> Any:
     if draw < 0.75:
         return micros // 1_000_000
     if draw < 0.85:
-        return micros // 1_000_000 + rng.choice((0.5, 0.25, 0.125))
+        return rng.choice((micros // 1_000_000 + rng.choice((0.5, 0.25, 0.125)), micros / 1_000_000))
     written = time_text(micros)
     return rng.choice(
         (
@@ -209,6 +215,7 @@ def _near_time(rng: random.Random, literals: Sequence[Any]) -> Any:
             written.replace("T", "t").replace("Z", "z"),
             written.replace("Z", "+24:00"),
             written[:-1] + "9999Z" if "." in written else written[:-1] + ".9999999Z",
+            written[:-1] + ("9" if "." in written else ".9") * 60 + "Z",
             "2025-02-30T00:00:00Z",
             "2025-12-31T23:59:60Z",
             "",

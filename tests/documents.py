@@ -19,6 +19,9 @@ from tests.conditions import IDS, Path, Writing, condition, some
 BY: tuple[Path, ...] = (("targetingKey",), ("account", "id"), ("account", "seats"), ("plan",))
 
 
+FLAG_KEYS = ("checkout", "a-b", "Zed", "m.n", "banner", "0", "q_r", "dark", *(f"flag-{n}" for n in range(52)))
+
+
 @dataclass(frozen=True)
 class World:
     """A document, and what its conditions look at."""
@@ -39,11 +42,10 @@ def make_world(rng: random.Random, flags: int = 6) -> World:
     for key in rng.sample(("staff", "beta.users", "a", "z", "EU_1", "vip"), rng.randint(0, 4)):
         document["segments"][key] = _segment(writing, environments)
         writing.segments.append(key)
-    for key in rng.sample(
-        ("checkout", "a-b", "Zed", "m.n", "banner", "limit", "0", "q_r", "dark", "price"), rng.randint(1, flags)
-    ):
-        flag = _flag(writing, environments)
-        writing.flags[key] = flag
+    for key in rng.sample(FLAG_KEYS, rng.randint(1, flags)):
+        writing.chain = 1
+        writing.flags[key] = _flag(writing, environments)
+        writing.chains[key] = writing.chain
     # the order of writing is the order of dependence; the order of keys is another
     keys = list(writing.flags)
     rng.shuffle(keys)
@@ -73,6 +75,8 @@ def _segment_members(w: Writing) -> dict[str, Any]:
     segment: dict[str, Any] = {}
     if w.rng.random() < 0.6:
         segment["include"] = w.rng.sample(IDS, w.rng.randint(0, 4))
+        if w.rng.random() < 0.1:
+            segment["include"] += [f"user-{n}" for n in range(w.rng.choice((20, 300, 3000)))]
     if w.rng.random() < 0.4:
         segment["exclude"] = w.rng.sample(IDS, w.rng.randint(0, 3))
     if w.rng.random() < 0.7:
@@ -117,8 +121,10 @@ def _flag_members(w: Writing, variants: list[str]) -> dict[str, Any]:
         members["enabled"] = rng.random() < 0.3
     if rng.random() < 0.7:
         members["offVariant"] = rng.choice(variants)
-    if w.flags and rng.random() < 0.25:
-        others = rng.sample(sorted(w.flags), min(len(w.flags), rng.randint(1, 2)))
+    if w.nameable() and rng.random() < 0.25:
+        others = rng.sample(w.nameable(), min(len(w.nameable()), rng.randint(1, 2)))
+        for other in others:
+            w.name(other)
         members["prerequisites"] = [
             {"flag": other, "variants": some(rng, list(w.flags[other]["variants"]))} for other in others
         ]

@@ -42,7 +42,8 @@ def rows() -> Iterator[Row]:
     numbered = ((group["about"], each) for group in SPEC["groups"] for each in group["conditions"])
     for number, (about, each) in enumerate(numbered):
         for context, truth, *now in each["cases"]:
-            yield Row(about, each["when"], f"condition-{number}", context, *(now or [SPEC["now"]]), truth)
+            at = now[0] if now else SPEC["now"]
+            yield Row(about, each["when"], f"condition-{number}", context, at, truth)
 
 
 def document() -> dict[str, Any]:
