@@ -2,8 +2,8 @@
 
     ("new", SPLIT)   ->   {"key":"checkout","value":"new-v2","variant":"new","reason":"SPLIT"},
 
-The comma behind an answer is not counted in its length: answers that touch are a list without further ado. Only outcomes that
-can occur are kept, in the order in which rules name them.
+The comma behind an answer is not counted in its length: answers that touch are a list without further ado. Only
+outcomes that can occur are kept, in the order in which rules name them.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     [Plan(checkout: country in ["DE"] …), …]     ->     b"BURGEE\\r\\n…"
 
-The order of the steps is the order in which numbers are needed: bits, then slots and their classes, then what names these.
-What is worked out for a flag, a slot or a chunk is kept and found again, so a change of one flag costs little more than
-putting the parts together. INVARIANT: nothing kept changes a byte; order comes from flags and sorted keys, never from hashes.
+The order of the steps is the order in which numbers are needed: bits, then slots and their classes, then what names
+these. What is worked out for a flag, a slot or a chunk is kept and found again, so a change of one flag costs little
+more than putting the parts together. INVARIANT: nothing kept changes a byte; order comes from flags and sorted keys,
+never from hashes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _quoted = msgspec.json.Encoder().encode
 
 
 def generate(environment: ir.Environment, plans: Sequence[ir.Plan], *, version: int, flag_set_id: str) -> bytes:
-    """`plans`: each flag after those it depends on. Raises CompileError where a snapshot would grow beyond its limits."""
+    """`plans`: each flag after those it depends on. Raises CompileError where the snapshot would exceed its limits."""
     pieces = [piece_of(plan, environment.segments) for plan in plans]
     pieces.sort(key=lambda piece: piece.bit_count > 0)  # constants first; stable
     links = link(pieces, environment.ids)

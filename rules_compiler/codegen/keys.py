@@ -1,8 +1,8 @@
 """Ordered values as the 128-bit keys of engine/core/format.h, which compare as the values do.
 
-    number(-0.5)               ->   Point(hi=0x401FFFFFFFFFFFFF, lo=0)
-    version("2.3.0-rc.1")      ->   Point(hi=2 << 32 | 3, lo=0, identifiers=((1, 0, "rc"), (0, 1, "")), prerelease="rc.1")
-    network("10.0.0.0/8")      ->   (Point of ::ffff:10.0.0.0, Point of ::ffff:10.255.255.255)
+number(-0.5)               ->   Point(hi=0x401FFFFFFFFFFFFF, lo=0)
+version("2.3.0-rc.1")      ->   Point(2 << 32 | 3, 0, ((1, 0, "rc"), (0, 1, "")), "rc.1")
+network("10.0.0.0/8")      ->   (Point of ::ffff:10.0.0.0, Point of ::ffff:10.255.255.255)
 """
 
 from __future__ import annotations

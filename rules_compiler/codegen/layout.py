@@ -6,7 +6,7 @@ becomes
 
     BURGEE\\r\\n 01000000 … | TEXT … | NODES … | … | SOURCE_MAP …          each section at a multiple of 64 bytes
 
-engine/core/format.h says what each field means; tests/compiler/codegen/test_layout.py compares the sizes with a C compiler's.
+engine/core/format.h says what each field means; tests/compiler/codegen/test_layout.py compares the two.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What the flags of an environment share, and the numbers that follow from it.
 
-    pieces of a, b       ->       bits      a: 0-2, b: 3-4
-                                  nodes     () 0, (app,) 1, (app, version) 2, (country,) 3
-                                  slots     app.version SEMVER 0: bit 3 asks >= 2.3.0;  country VALUE 1: bits 0, 4 ask …
-                                  predicates email.endsWith(…) 0: bit 1 needs it true
+pieces of a, b       ->       bits      a: 0-2, b: 3-4
+                              nodes     () 0, (app,) 1, (app, version) 2, (country,) 3
+                              slots     app.version SEMVER 0: bit 3 asks >= 2.3.0;  country VALUE 1: bits 0, 4 ask …
+                              predicates email.endsWith(…) 0: bit 1 needs it true
 """
 
 from __future__ import annotations

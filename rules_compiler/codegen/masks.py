@@ -1,6 +1,6 @@
 """Sets of small numbers as Python integers: bit i is set when i is in the set.
 
-    mask_of([0, 2]) == 0b101          bits_of(0b101) == [0, 2]
+mask_of([0, 2]) == 0b101          bits_of(0b101) == [0, 2]
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""One flag as far as it can be written without the others: the part of codegen that is kept while a flag stays the same.
+"""One flag as far as it can be written without the others: what is kept of codegen while a flag stays the same.
 
     Plan(checkout: country in ["DE"] -> split 20/80; fallthrough old)
 
 becomes
 
-    fragments   {"key":"checkout",…},{"key":"checkout",…},          outcomes   0: new SPLIT, 1: old SPLIT, 2: old DEFAULT
-    class_asks  bit 0 asks country in ["DE"]                         serves     bit 0: split 0, bit 1: outcome 2
-    tree        test 0 ? conjunction 0 : conjunction 1               tests      0: country in ["DE"]
+    fragments   {"key":"checkout",…},{"key":"checkout",…},       outcomes   0: new SPLIT, 1: old SPLIT, 2: old DEFAULT
+    class_asks  bit 0 asks country in ["DE"]                     serves     bit 0: split 0, bit 1: outcome 2
+    tree        test 0 ? conjunction 0 : conjunction 1           tests      0: country in ["DE"]
 
 generate.py links pieces: it gives bits, slots, predicates and tests their numbers.
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
-
 
 from rules_compiler import ir
 from rules_compiler.codegen.atoms import Ask, ClassAtom, SlotKey, class_atom
@@ -122,7 +121,8 @@ class _Maker:
         flag, conjunctions = self.flag, _reachable(self.plan.conjunctions)
         if len(conjunctions) > FLAG_BITS:
             message = f"the rules have {len(conjunctions):,} alternatives, more than {FLAG_BITS:,}"
-            raise CompileError((Diagnostic("B530", "error", flag.place, message, "move parts of it into another flag"),))
+            hint = "move parts of it into another flag"
+            raise CompileError((Diagnostic("B530", "error", flag.place, message, hint),))
         constant = self.constant(conjunctions)
         if constant:
             conjunctions = ()
@@ -266,5 +266,3 @@ def _variants(serve: ir.Serve) -> Sequence[str | None]:
     if isinstance(serve, ir.Split):
         return tuple(dict.fromkeys(each.variant for each in serve.ranges))
     return (serve,)
-
-

@@ -6,8 +6,8 @@ becomes
 
     0 ENDS_WITH email "@a.com"     1 CLASS_IS country, truth per class     2 OR 0 1
 
-Children come before their parents, the last op is the root. Inside a predicate, what a table or breakpoints decide about the
-context is read off the class. Equal programs of any flags are one object.
+Children come before their parents, the last op is the root. Inside a predicate, what a table or breakpoints decide
+about the context is read off the class. Equal programs of any flags are one object.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NOTHING: Final = Operand((), Via.VALUE, 0)
 
 
 class Op(NamedTuple):
-    """`a` and `b` as in engine/core/format.h, but where one of the lists below is given: its place follows at the end."""
+    """`a` and `b` as in engine/core/format.h; where one of the constants below is given, linking fills them in."""
 
     kind: OpKind
     operand: Operand = _NOTHING
@@ -167,7 +167,8 @@ class _Program:
                 return self.put(Op(OpKind.ORDER_OPERANDS, _operand(left), ORDERS[op], a=other, n=offset), other)
             case ir.Quantified(kind=kind, operand=operand, body=body):
                 inner = self.add(body)
-                return self.put(Op(OpKind.EXISTS if kind == "exists" else OpKind.ALL, _operand(operand), a=inner), inner)
+                quantifier = OpKind.EXISTS if kind == "exists" else OpKind.ALL
+                return self.put(Op(quantifier, _operand(operand), a=inner), inner)
         raise AssertionError(f"not an atom of a predicate: {expr}")
 
 

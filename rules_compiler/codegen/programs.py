@@ -1,6 +1,6 @@
 """PREDICATES, OPS and the constants they name: programs with their places filled in.
 
-    CLASS_IS country …     ->     OP_CLASS_IS, slot 3, truths from 17
+CLASS_IS country …     ->     OP_CLASS_IS, slot 3, truths from 17
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """TESTS, CLASS_SETS and GATE_VARIANTS: what trees, gates and prerequisites ask, each distinct test once.
 
-    country in ["DE", "FR"] must be true      ->   TEST_CLASS   slot 0, classes {2, 3}
-    email.endsWith("@a.com") must be false    ->   TEST_FALSE   predicate 7
-    flag("new-ui") must give "on"             ->   TEST_FLAG    flag 12, variants [1]
+country in ["DE", "FR"] must be true      ->   TEST_CLASS   slot 0, classes {2, 3}
+email.endsWith("@a.com") must be false    ->   TEST_FALSE   predicate 7
+flag("new-ui") must give "on"             ->   TEST_FLAG    flag 12, variants [1]
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     bit 1: country == "FR"             ->  row          0b100       0b100     0b101    0b111
     bit 2: (the fallthrough)
 
-A row covers only the words in which its slot asks anything. Where it differs from the default class's row in a few words,
-only these are stored; equal rows are stored once.
+A row covers only the words in which its slot asks anything. Where it differs from the default class's row in a few
+words, only these are stored; equal rows are stored once.
 """
 
 from __future__ import annotations
@@ -96,9 +96,7 @@ class RowWriter:
         differing = patches_of(row ^ base, limit, rows.first_word)
         if differing is None:
             return self._dense_row(row, rows.word_count)
-        content = b"".join(
-            [PATCH.pack(word, row >> 64 * (word - rows.first_word) & _WORD) for word, _ in differing]
-        )
+        content = b"".join([PATCH.pack(word, row >> 64 * (word - rows.first_word) & _WORD) for word, _ in differing])
         first = self._sparse.get(content)
         if first is None:
             first = self._sparse[content] = self.add_patches(content)

@@ -1,7 +1,7 @@
 """NODES, SLOTS and the tables by which a value finds its class.
 
-    country VALUE: "DE" class 2, "FR" class 3      ->   DICTIONARY  … ["FR" 3] [-] ["DE" 2] [-]
-    app.version SEMVER: >= 2.3.0                   ->   POINTS 2.3.0-, REGIONS 1 2 2
+country VALUE: "DE" class 2, "FR" class 3      ->   DICTIONARY  … ["FR" 3] [-] ["DE" 2] [-]
+app.version SEMVER: >= 2.3.0                   ->   POINTS 2.3.0-, REGIONS 1 2 2
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ Where a chunk ends depends on the flag's key alone, so that a change of one flag
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -48,7 +48,7 @@ class _Shown:
             case ir.And(items=items) | ir.Or(items=items):
                 parts = []
                 for item in items:  # no comprehension: its frame would halve the depth that Python can go
-                    parts.append(self.of(item, moved, depth))  # noqa: PERF401
+                    parts.append(self.of(item, moved, depth))
                 return type(expr)(tuple(parts))
             case ir.Not(item=item):
                 return ir.Not(self.of(item, moved, depth))

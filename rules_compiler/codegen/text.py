@@ -1,6 +1,6 @@
 """TEXT: everything with a place and a length; names once, however often they are used.
 
-    intern(b"country")   ->   Extent(at=4711, length=7), and again the same
+intern(b"country")   ->   Extent(at=4711, length=7), and again the same
 """
 
 from __future__ import annotations
