@@ -178,7 +178,9 @@ def forms(expression: str, suffix: str, context: dict[str, Any]) -> Iterator[tup
         yield f"size(a0){suffix}", {"a0": value_of(found[1])}
     elif found := re.fullmatch(rf"({LITERAL}) in (\[.*\])", expression):
         yield f"{found[1]} in a1", {"a1": value_of(found[2])}
-        if found[2] != "[]":
+        if (
+            len({type(value) is str for value in value_of(found[2])}) == 1
+        ):  # a written list is not empty, and of one kind
             yield f"a0 in {found[2]}", {"a0": value_of(found[1])}
     elif suffix:
         raise Uncovered("a choice between values that are not truths")

@@ -206,7 +206,7 @@ def _near_time(rng: random.Random, literals: Sequence[Any]) -> Any:
     if draw < 0.75:
         return micros // 1_000_000
     if draw < 0.85:
-        return rng.choice((micros // 1_000_000 + rng.choice((0.5, 0.25, 0.125)), micros / 1_000_000))
+        return rng.choice((micros // 1_000_000 + rng.choice((0.5, 0.25, 0.125)), micros / 1e6, micros / 1e6 + 6e-7))
     written = time_text(micros)
     return rng.choice(
         (
