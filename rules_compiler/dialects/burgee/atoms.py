@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from rules_compiler import ir
+from rules_compiler.diagnostics import shown
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -77,15 +78,15 @@ def _kind(operand: ir.Operand, value: object) -> str | None:
 
 
 def mixed_kinds(expr: ir.Expr) -> list[tuple[str, list[str]]]:
-    """Paths that one condition compares as several kinds, with those kinds."""
-    kinds: dict[tuple[object, ...], list[str]] = {}
+    """Paths, as a message shows them, that one condition compares as several kinds, with those kinds."""
+    kinds: dict[tuple[tuple[ir.Operand, ...], int, tuple[str, ...]], list[str]] = {}
     for atom in atoms_of(expr):
         for operand in atom.operands:
             of = kinds.setdefault((atom.lists[: operand.scope], operand.scope, operand.path), [])
             if atom.kind is not None and atom.kind not in of:
                 of.append(atom.kind)
     return [
-        (".".join(map(str, key[-1])) or "an element", found)  # type: ignore[call-overload]
-        for key, found in kinds.items()
+        (shown(".".join(path)) if path else "an element", found)
+        for (_, _, path), found in kinds.items()
         if len(found) > 1
     ]

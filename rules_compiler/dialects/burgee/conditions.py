@@ -78,7 +78,7 @@ def lower_condition(text: str, place: str, scope: Scope, seen: Seen, report: Rep
         report.error("B511", place, f"the condition asks {number} things; at most {limits.ATOMS}", hint=hint)
     for path, kinds in mixed_kinds(expr):
         hint = "where it is of one kind, the comparisons with the others are unknown"
-        report.warning("B206", place, f"{shown(path)} is compared as {' and as '.join(kinds)}", hint=hint)
+        report.warning("B206", place, f"{path} is compared as {' and as '.join(kinds)}", hint=hint)
     return expr
 
 
@@ -130,7 +130,7 @@ class _Lowering:
                 return ir.In(operand, (True,))
             case Constant("boolean", bool(value)):
                 return ir.Constant(value)
-            case FlagValue():
+            case FlagValue(_, signature) if signature is None or signature.type == "boolean":
                 expr = flag_is_true(term, at)
                 self._warn_if_never(expr, at)
                 return expr
