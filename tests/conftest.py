@@ -1,5 +1,6 @@
 """How long the generators run: `ci` by default, `nightly` with `make nightly`. No example is gated on time."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -7,3 +8,7 @@ SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", deadline=None, suppress_health_check=SLOW_IS_FINE)
 settings.register_profile("nightly", deadline=None, suppress_health_check=SLOW_IS_FINE, max_examples=10_000)
 settings.load_profile("ci")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write what the passes give into the golden files")

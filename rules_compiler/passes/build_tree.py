@@ -14,7 +14,7 @@ too large, it is the plain chain of tests: a literal that fails leads to the fir
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rules_compiler import ir
 from rules_compiler.passes.literals import Accepted, excludes, implies
@@ -62,9 +62,9 @@ def _chain(rows: Sequence[Sequence[int]]) -> tuple[ir.TreeNode, ...]:
 
 
 def _consequences(
-    literals: Sequence[Accepted], groups: Sequence[Sequence[int]]
+    literals: Sequence[Accepted], groups: Collection[Sequence[int]]
 ) -> tuple[list[int], list[int], list[int]]:
-    """Per literal, as bit sets of literals: what holds when it holds; what fails when it holds; what fails when it fails."""
+    """Per literal, as bit sets: what holds when it holds, what fails when it holds, what fails when it fails."""
     holds = [1 << i for i in range(len(literals))]
     fails = [0] * len(literals)
     fails_without = holds.copy()

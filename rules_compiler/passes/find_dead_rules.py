@@ -84,4 +84,4 @@ def _variants(serve: ir.Serve) -> set[str]:
 def _contradiction_hint(rule: ir.Rule) -> str:
     if rule.text.strip() == "false":
         return "delete the rule"
-    return "its parts contradict each other, or name an empty segment; `||` where `&&` stands?"
+    return "its parts contradict each other, or it names an empty segment"

@@ -73,12 +73,12 @@ def inline_segments(condition: ir.Expr, scope: Scope, report: Report) -> ir.Expr
     inlined = inliner.inline(condition, 1, 0)
     if inliner.atoms > ATOMS:
         message = f"with its segments written in, the condition has {inliner.atoms:,} atoms, more than {ATOMS:,}"
-        report.error("B410", scope.place, message, hint="move long lists of values into the `include` list of a segment")
+        report.error("B410", scope.place, message, hint="move long lists into the `include` of a segment")
     elif inliner.depth > DEPTH:
         message = f"with its segments written in, the condition is {inliner.depth} levels deep, more than {DEPTH}"
         report.error("B411", scope.place, message, hint="name fewer segments inside each other")
     elif inliner.too_nested is not None:
-        message = f"segment {shown(inliner.too_nested)} nests quantifiers more than {limits.QUANTIFIER_NESTING} deep here"
+        message = f"{shown(inliner.too_nested)} nests quantifiers more than {limits.QUANTIFIER_NESTING} deep here"
         report.error("B411", scope.place, message, hint="name the segment outside `exists` and `all`")
     else:
         return inlined
@@ -97,7 +97,7 @@ class _Inliner:
         if isinstance(expr, ir.And | ir.Or):
             items = []
             for item in expr.items:  # no comprehension: its frame would halve the depth that Python can go
-                items.append(self.inline(item, depth + 1, quantifiers))  # noqa: PERF401
+                items.append(self.inline(item, depth + 1, quantifiers))
             return type(expr)(tuple(items))
         if isinstance(expr, ir.Not):
             return ir.Not(self.inline(expr.item, depth + 1, quantifiers))
@@ -125,7 +125,7 @@ class _Inliner:
 
 
 def _moved(expr: ir.Expr, by: int, depth: int) -> tuple[ir.Expr, int]:
-    """`expr` with its elements `by` scopes further in, and how deep quantifiers then nest; `depth` of them are around it."""
+    """`expr` with its elements `by` scopes further in, and how deep quantifiers then nest; `depth` are around it."""
     if isinstance(expr, ir.And | ir.Or):
         items, deepest = [], depth
         for item in expr.items:
@@ -145,7 +145,7 @@ def _moved(expr: ir.Expr, by: int, depth: int) -> tuple[ir.Expr, int]:
     if isinstance(expr, ir.CompareOperands):
         left, right = _operand_moved(expr.left, by), _operand_moved(expr.right, by)
         return msgspec.structs.replace(expr, left=left, right=right), depth
-    if isinstance(expr, ir.Constant | ir.FlagIs | ir.SegmentIs):
+    if isinstance(expr, ir.Constant | ir.FlagIs | ir.SegmentIs | ir.Named):
         return expr, depth
     return msgspec.structs.replace(expr, operand=_operand_moved(expr.operand, by)), depth
 

@@ -5,8 +5,8 @@
     merge_all: country in ["DE", "FR"] and !(country in ["FR"])   ->   country in ["DE"]
     merge_any: country in ["DE"] or country in ["FR"]             ->   country in ["DE", "FR"]
 
-Only *holding* counts here: a positive literal holds when its atom is true, a negative one when its atom is false, and none
-holds when it is unknown. INVARIANT: an answer of yes is always right; a no may be a missed chance.
+Only *holding* counts here: a positive literal holds when its atom is true, a negative one when its atom is false, and
+neither when it is unknown. INVARIANT: an answer of yes is always right; a no may be a missed chance.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _within(x: Accepted, y: Accepted) -> bool:
             return True
         if "matches" in (test_x, test_y):
             return False
-        # All that is known of a string accepted by `x` is that its text is there: at the start, at the end, or somewhere.
+        # All that is known of a string that `x` accepts is that the text is there: at its start, its end, or somewhere.
         return _tests(text_x, test_y, text_y) and test_y in (test_x, "contains")
     return False
 

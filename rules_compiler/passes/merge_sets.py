@@ -6,7 +6,7 @@
     country == "DE" && country == "FR"                       ->   false
     tags.exists(t, t == "a") || tags.exists(t, t == "b")     ->   "a" in tags || "b" in tags, one test
 
-Conditions come in negation normal form, where only holding counts: `country == "DE" && country == 1` would be unknown, and
+Conditions come in negation normal form, where only holding counts: `country == "DE" && country == 1` is never true, and
 may become false.
 """
 
@@ -33,7 +33,7 @@ def _merged(expr: ir.Expr, quantifiers: int) -> ir.Expr:
     if isinstance(expr, ir.And | ir.Or):
         items = []
         for item in expr.items:
-            items.append(_merged(item, quantifiers))  # noqa: PERF401 (see folded)
+            items.append(_merged(item, quantifiers))
         whole = joined(type(expr), items)
         if not isinstance(whole, ir.And | ir.Or):
             return whole

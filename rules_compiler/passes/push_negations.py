@@ -4,14 +4,14 @@
     !tags.all(t, t == "x")             ->   tags.exists(t, !(t == "x"))
     beta ? a : b                       ->   (beta && a) || (!beta && b)
 
-From here on only *holding* counts: an atom holds when it is true, `!atom` when the atom is false, and neither when it is
-unknown. And, or, exists and all pass holding on unchanged, and a rule matches only when its condition holds, so unknown
+From here on only *holding* counts: an atom holds when it is true, `!atom` when the atom is false, and neither when it
+is unknown. And, or, exists and all pass holding on unchanged, and a rule matches only when its condition holds: unknown
 has become false.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -53,7 +53,7 @@ class _Normaliser:
         if isinstance(expr, ir.And | ir.Or):
             parts = []
             for item in expr.items:
-                parts.append(self.holds(item, wanted))  # noqa: PERF401 (see folded)
+                parts.append(self.holds(item, wanted))
             return joined(ir.And if isinstance(expr, ir.And) is wanted else ir.Or, parts)
         if isinstance(expr, ir.Not):
             return self.holds(expr.item, not wanted)
@@ -80,7 +80,7 @@ class _Normaliser:
         return ir.Not(expr)
 
 
-def _other(kind: str) -> str:
+def _other(kind: Literal["exists", "all"]) -> Literal["exists", "all"]:
     return "all" if kind == "exists" else "exists"
 
 

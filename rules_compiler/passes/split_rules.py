@@ -14,6 +14,7 @@ parts with `flag(…)`, which is asked by itself. Literals come cheapest and mos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rules_compiler import ir
@@ -29,7 +30,7 @@ _Alternatives = list[tuple[ir.Literal, ...]]
 
 
 def split_rules(flag: ir.Flag, conditions: Sequence[ir.Expr], report: Report) -> tuple[ir.Conjunction, ...]:
-    """`conditions`: of the flag's rules, in negation normal form and merged. A rule that never matches has no conjunction."""
+    """`conditions`: of the flag's rules, as merge_sets leaves them. A rule that never matches has no conjunction."""
     limit = max(1, min(ALTERNATIVES, CONJUNCTIONS // max(1, len(conditions))))
     conjunctions = []
     for index, condition in enumerate(conditions):
@@ -93,13 +94,13 @@ def _all_of(expr: ir.And, limit: int) -> _Alternatives | None:
         if split is None:
             return None
         parts.append((item, split))
-    count = _product(split for _, split in parts)
+    count = _product(parts)
     # The part with the most alternatives is kept whole first: that saves the most.
     for i in sorted(range(len(parts)), key=lambda i: -len(parts[i][1])):
         item, split = parts[i]
         if count > limit and len(split) > 1 and not references(item).flags:
             parts[i] = (item, [_whole(item)])
-            count = _product(split for _, split in parts)
+            count = _product(parts)
     if count > limit:
         return None
     product: _Alternatives = [()]
@@ -108,11 +109,8 @@ def _all_of(expr: ir.And, limit: int) -> _Alternatives | None:
     return product
 
 
-def _product(splits: object) -> int:
-    count = 1
-    for split in splits:  # type: ignore[attr-defined]
-        count *= len(split)
-    return count
+def _product(parts: list[tuple[ir.Expr, _Alternatives]]) -> int:
+    return math.prod(len(split) for _, split in parts)
 
 
 def _whole(expr: ir.Expr) -> tuple[ir.Literal, ...]:
@@ -137,8 +135,11 @@ _COSTS: dict[type, int] = {
 
 
 def _cost(accepted: Accepted) -> tuple[int, int]:
-    """What is asked first. That something is *not* in a list is rarely news: after all other lookups."""
-    cost = _COSTS[type(accepted.literal.atom)]
-    if not accepted.positive and cost < 4:
+    """What is asked first: what is cheap, and seldom so. That a value is *not* in a list is no news."""
+    atom = accepted.literal.atom
+    cost = _COSTS[type(atom)]
+    if cost < 4 and not accepted.positive:
         return 4, 0
+    if isinstance(atom, ir.In) and type(atom.values[0]) is bool:
+        cost = 3
     return cost, len(accepted.points or ())

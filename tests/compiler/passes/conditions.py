@@ -25,7 +25,7 @@ values = st.one_of(
     st.lists(st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(STRINGS)), max_size=3),
     st.fixed_dictionaries({}, optional={"a": st.sampled_from(["a", 1, None])}),
 )
-contexts = st.fixed_dictionaries({}, optional={name: values for name in "xyz"})
+contexts = st.fixed_dictionaries({}, optional=dict.fromkeys("xyz", values))
 
 _ORDERS = ["<", "<=", ">", ">="]
 FLAGS = {"f": "a", "g": "b", "h": None}
@@ -94,7 +94,10 @@ def conditions(depth: int = 0, segments: tuple[str, ...] = (), leaves: int = 12)
 def _trees(items: st.SearchStrategy[ir.Expr]) -> st.SearchStrategy[ir.Expr]:
     several = st.lists(items, min_size=1, max_size=4).map(tuple)
     return st.one_of(
-        st.builds(ir.And, several), st.builds(ir.Or, several), st.builds(ir.Not, items), st.builds(ir.Choice, items, items, items)
+        st.builds(ir.And, several),
+        st.builds(ir.Or, several),
+        st.builds(ir.Not, items),
+        st.builds(ir.Choice, items, items, items),
     )
 
 

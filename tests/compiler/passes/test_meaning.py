@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,16 +14,15 @@ from rules_compiler.passes.find_dead_rules import find_dead_rules
 from rules_compiler.passes.fold_constants import fold_constants
 from rules_compiler.passes.inline_segments import inline_segments, measure, references
 from rules_compiler.passes.literals import Accepted, excludes, implies, merge_all, merge_any
-from rules_compiler.passes.merge_sets import literal_of, merge_sets
+from rules_compiler.passes.merge_sets import merge_sets
 from rules_compiler.passes.push_negations import push_negations
 from rules_compiler.passes.scope import Inlined, Scope
 from rules_compiler.passes.split_rules import split_condition, split_rules
 from tests.compiler.passes.conditions import VALUES, atoms, conditions, contexts, environment, flag_of, holds, truth
 
 NOWHERE = Scope({}, "flags.it.rules[0].when")
-literals = st.one_of(atoms(), st.builds(ir.Quantified, st.just("exists"), st.just(ir.Operand(("x",))), atoms(1))).flatmap(
-    lambda atom: st.sampled_from([ir.Literal(atom), ir.Literal(atom, False)])
-)
+_quantified = st.builds(ir.Quantified, st.just("exists"), st.just(ir.Operand(("x",))), atoms(1))
+literals = st.builds(ir.Literal, st.one_of(atoms(), _quantified), st.booleans())
 
 
 @given(conditions(segments=("s",)), conditions(leaves=4), contexts)
