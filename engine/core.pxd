@@ -22,11 +22,20 @@ cdef extern from "batch.h" nogil:
         uint16_t parent  # 0xFFFF: the root
         uint8_t has_children, keeps_elements
 
+    ctypedef struct Entry:
+        uint32_t at, length
+        uint16_t target  # NONE16: empty
+
+    ctypedef struct Point:
+        uint64_t hi, lo
+        uint32_t at, length
+
     ctypedef struct Slot:
         uint16_t node
         uint8_t via, dictionary_bits
         uint16_t class_count
-        uint32_t first_point, point_count, first_word, word_count, id_table
+        uint16_t class_missing, class_unusable, class_false, class_true, class_string, class_list, class_object
+        uint32_t first_point, point_count, first_region, first_entry, id_table, first_row, first_word, word_count
 
     ctypedef struct IdTable:
         uint32_t count
@@ -68,6 +77,9 @@ cdef extern from "batch.h" nogil:
         uint32_t node_count
         const Slot *slots
         uint32_t slot_count
+        const Entry *dictionary
+        const Point *points
+        const uint16_t *regions
         const IdTable *id_tables
         const Predicate *predicates
         uint32_t predicate_count

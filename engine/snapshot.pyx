@@ -289,6 +289,10 @@ cdef class Snapshot:
     cdef str text(self, uint32_t at, uint32_t length):
         return PyUnicode_DecodeUTF8(<const char *>self.image.text + at, length, NULL)
 
+    cdef str shown(self, uint32_t at, uint32_t length):
+        """For people: of a text that nothing has verified to be UTF-8."""
+        return PyUnicode_DecodeUTF8(<const char *>self.image.text + at, length, b"replace")
+
     @property
     def environment(self):
         return self.text(self.image.header.environment_at, self.image.header.environment_length)
@@ -560,6 +564,80 @@ cdef class Snapshot:
         if slot >= self.image.slot_count or self.image.slots[slot].via != VIA_ID:
             raise SnapshotError(f"the source map has no id list `{ids}`")
         return id_class(&self.image, &self.image.slots[slot], p, n, c_hash64(p, n)) in classes
+
+    def _layout(self):
+        """The records that describe.py puts into words, as plain lists and dicts."""
+        cdef const Image *im = &self.image
+        cdef uint32_t i, k, n
+        cdef const Slot *s
+        cdef const Test *t
+        cdef const Flag *f
+        cdef const TreeNode *tree
+        slots, tests, flags = [], [], []
+        for i in range(im.slot_count):
+            s = &im.slots[i]
+            strings = {}
+            for k in range(1 << s.dictionary_bits if s.dictionary_bits else 0):
+                if im.dictionary[s.first_entry + k].target != NONE16:
+                    n = s.first_entry + k
+                    strings[self.shown(im.dictionary[n].at, im.dictionary[n].length)] = im.dictionary[n].target
+            points = [
+                (im.points[k].hi, im.points[k].lo, self.shown(im.points[k].at, im.points[k].length))
+                for k in range(s.first_point, s.first_point + s.point_count)
+            ]
+            slots.append({
+                "path": self.path(s.node),
+                "via": s.via,
+                "classes": s.class_count,
+                "kinds": {
+                    "missing": s.class_missing, "unusable": s.class_unusable, "false": s.class_false, "true": s.class_true,
+                    "string": s.class_string, "list": s.class_list, "object": s.class_object,
+                },
+                "strings": strings,
+                "points": points,
+                "regions": [im.regions[s.first_region + k] for k in range(2 * s.point_count + 1)],
+                "ids": im.id_tables[s.id_table].count if s.via == VIA_ID else 0,
+                "words": s.word_count,
+            })
+        for i in range(im.test_count):
+            t = &im.tests[i]
+            if t.kind == TEST_CLASS:
+                accepted = [k for k in range(slots[t.subject]["classes"]) if im.class_sets[t.first + (k >> 6)] >> (k & 63) & 1]
+            elif t.kind == TEST_FLAG:
+                accepted = [im.gate_variants[t.first + k] for k in range(t.count)]
+            else:
+                accepted = []
+            tests.append((t.kind, t.subject, accepted))
+        for i in range(im.flag_count):
+            f = &im.flags[i]
+            tree = im.trees + f.first_tree
+            flags.append({
+                "conjunctions": f.bit_count,
+                "outcomes": f.outcome_count,
+                "prerequisites": f.prerequisite_count,
+                "type": f.type,
+                "client_visible": bool(f.bits & FLAG_CLIENT_VISIBLE),
+                "tests": [im.flag_tests[f.first_test + k] for k in range(f.test_count)],
+                "tree": [(tree[k].test, tree[k].conjunction, tree[k].yes, tree[k].no) for k in range(f.tree_count)],
+                "fragments": [self.shown(im.outcomes[f.first_outcome + k].at, im.outcomes[f.first_outcome + k].length)
+                              for k in range(f.outcome_count)],
+            })
+        return {
+            "sections": [im.header.sections[i].length for i in range(35)],
+            "attributes": [".".join(self.path(i)) for i in range(1, im.node_count)],
+            "predicates": im.predicate_count,
+            "words": im.word_count,
+            "slots": slots,
+            "tests": tests,
+            "flags": flags,
+        }
+
+    cdef tuple path(self, uint32_t node):
+        steps = []
+        while node:
+            steps.append(self.names[node])
+            node = self.image.nodes[node].parent
+        return tuple(reversed(steps))
 
     cdef object chunk(self, uint32_t index):
         cdef const SourceChunk *c

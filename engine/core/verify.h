@@ -126,6 +126,7 @@ static int verify_nodes(Verifier *v) {
     CHECK_TEXT(h->metadata_at, h->metadata_length);
     CHECK(im->node_count >= 1 && im->node_count <= MAX_NODES, "too many attributes, or none");
     CHECK(im->nodes[0].parent == NONE16, "the first node is not the context");
+    CHECK_TEXT(im->nodes[0].at, im->nodes[0].length);
     uint8_t *depth = calloc(im->node_count, 1);
     CHECK(depth, "out of memory");
     for (uint32_t i = 1; i < im->node_count; i++) {
