@@ -48,25 +48,46 @@ static inline void remember(Context *c, uint32_t flag, uint32_t outcome) {
     c->stamps[flag] = c->stamp;
 }
 
+/* Entries of flags [first, end), none of which depends on another, each followed by a comma. The hot loop of bulk answers: its
+ * pointers are locals, since every byte written might otherwise alias the Image (1,000 flags: from 2.6 to 2.0 times the C control). */
+static inline uint8_t *copy_independent_entries(Context *c, uint32_t first, uint32_t end, int client, uint8_t *to) {
+    const Image *im = c->image;
+    const Flag *flags = im->flags;
+    const Outcome *outcomes = im->outcomes;
+    const uint32_t *serves = im->serves;
+    const uint8_t *text = im->text;
+    const uint64_t *matrix = c->matrix;
+    for (uint32_t i = first; i < end; i++) {
+        const Flag *flag = &flags[i];
+        if (client && !(flag->bits & FLAG_CLIENT_VISIBLE)) continue;
+        uint32_t serve = flag->bit_count ? serves[next_bit(matrix, flag->first_bit)] : 0;
+        uint32_t outcome = served(c, flag, serve);
+        if (outcome == NO_OUTCOME) to = copy_missing_key(im, flag, to);
+        else to = copy_text(to, text + outcomes[outcome].at, outcomes[outcome].length);
+        *to++ = ',';
+    }
+    return to;
+}
+
 /* Entries of all flags, each followed by a comma; fill_matrix first. */
 static inline uint8_t *copy_all_entries(Context *c, int client, uint8_t *to) {
     const Image *im = c->image;
-    uint32_t i = 0, constants = im->header->constant_count;
-    if (constants && !client && !im->depends) {
-        const Outcome *first = &im->outcomes[im->flags[0].first_outcome];
-        const Outcome *last = &im->outcomes[im->flags[constants - 1].first_outcome];
-        uint32_t n = last->at + last->length + 1 - first->at;
-        memcpy(to, im->text + first->at, n);
-        to += n;
-        i = constants;
+    uint32_t constants = im->header->constant_count;
+    if (!im->depends) {
+        if (constants && !client) {
+            const Outcome *first = &im->outcomes[im->flags[0].first_outcome];
+            const Outcome *last = &im->outcomes[im->flags[constants - 1].first_outcome];
+            uint32_t n = last->at + last->length + 1 - first->at;
+            memcpy(to, im->text + first->at, n);
+            return copy_independent_entries(c, constants, im->flag_count, 0, to + n);
+        }
+        return copy_independent_entries(c, 0, im->flag_count, client, to);
     }
-    for (; i < im->flag_count; i++) {
+    for (uint32_t i = 0; i < im->flag_count; i++) {
         const Flag *flag = &im->flags[i];
-        int hidden = client && !(flag->bits & FLAG_CLIENT_VISIBLE);
-        if (hidden && !im->depends) continue;
         uint32_t outcome = flag->bit_count ? decide_in_matrix(c, i) : flag->first_outcome;
-        if (im->depends) remember(c, i, outcome);
-        if (hidden) continue;
+        remember(c, i, outcome);
+        if (client && !(flag->bits & FLAG_CLIENT_VISIBLE)) continue;
         to = copy_entry(im, flag, outcome, to);
         *to++ = ',';
     }
