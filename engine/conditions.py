@@ -4,28 +4,40 @@
 
 becomes
 
-    Condition("country in [\\"DE\\", \\"FR\\"] && age >= 18", "false", "`country` is \\"IT\\", not one of …", items=(
-        Condition("country in …", "false", seen=(Seen("country", "string", "IT"),)),
-        Condition("age >= 18", "unknown", "`age` is missing", seen=(Seen("age", "missing", None),))))
+    Condition('country in ["DE", "FR"] && age >= 18', "false", '`country` is "IT", not one of …', "and", items=(
+        Condition('country in ["DE", "FR"]', "false", …, "in", seen=(Seen("country", "string", "IT"),)),
+        Condition("age >= 18", "unknown", "`age` is missing", "compare", seen=(Seen("age", "missing", None),))))
 
 The tree comes from a snapshot's source map: rules_compiler/ir.py as JSON, with segments written in where they are used.
 """
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
 import re2
 
-from engine.readings import EPOCH, id_text, kind_of, network_holds, read, value_at
+from engine.readings import id_text, kind_of, network_holds, read, read_version, value_at
+from engine.wording import (
+    VARIABLES,
+    Tree,
+    all_shown,
+    as_json,
+    operand_text,
+    path_text,
+    shown,
+    text_of,
+    time_text,
+    unfit,
+)
 
 Truth = Literal["true", "false", "unknown"]
 TRUTHS: dict[bool | None, Truth] = {True: "true", False: "false", None: "unknown"}
+BOOLEANS: dict[Truth, bool | None] = {"true": True, "false": False, "unknown": None}
+OPPOSITE: dict[Truth, Truth] = {"true": "false", "false": "true", "unknown": "unknown"}
 ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -33,8 +45,8 @@ ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "==": operator.eq,
 }
-METHODS = {"starts_with": "startsWith", "ends_with": "endsWith", "contains": "contains", "matches": "matches"}
 NEEDED = {
+    "value": "a string, a number or a boolean",
     "lower": "a string",
     "size": "a string, a list or an object",
     "semver": "a version",
@@ -43,8 +55,6 @@ NEEDED = {
 }
 ELEMENTS_SHOWN = 16
 MAX_LOOKS = 100_000  # at elements of lists, in one condition; one that would look at more is unknown
-
-Tree = Mapping[str, Any]
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -83,206 +93,167 @@ class Looker:
     def look_at(self, condition: Tree) -> Condition:
         """A whole condition."""
         self.looks = 0
-        return self.look(condition)
+        self.texts: dict[int, str] = {}  # of nodes, by identity: a quantifier looks at its body again and again
+        return self.look(condition, ())
 
-    def look(self, tree: Tree, scopes: Sequence[Any] = ()) -> Condition:
+    def look(self, tree: Tree, scopes: Sequence[Any]) -> Condition:
         """`scopes`: the elements that the quantifiers around are looking at, outermost first."""
-        node = tree["node"]
-        match node:
+        truth, why, seen, items = self.looked(tree, scopes)
+        text = self.texts.get(id(tree))
+        if text is None:
+            text = self.texts[id(tree)] = text_of(tree, len(scopes))
+        return Condition(text, TRUTHS[truth], why, tree["node"], seen, items)
+
+    def looked(self, tree: Tree, scopes: Sequence[Any]) -> Looked:
+        match tree["node"]:
             case "constant":
-                return self.condition(tree, len(scopes), tree.get("value"), "it is always so")
+                return tree.get("value"), "it is always so", (), ()
             case "and" | "or":
-                return self.junction(tree, [self.look(item, scopes) for item in tree["items"]], len(scopes))
+                return self.junction(tree, scopes)
             case "not":
                 item = self.look(tree["item"], scopes)
-                return self.condition(tree, len(scopes), _negated(item.truth), item.why, items=(item,))
+                return BOOLEANS[OPPOSITE[item.truth]], item.why, (), (item,)
             case "segment":
                 item = self.look(tree["item"], scopes)
-                return self.condition(tree, len(scopes), _BOOLEANS[item.truth], item.why, items=(item,))
+                return BOOLEANS[item.truth], item.why, (), (item,)
             case "choice":
                 return self.choice(tree, scopes)
-            case "flag_is":
-                gave = self.variant_of(tree["flag"])
-                truth = None if gave is None else gave in tree["variants"]
-                words = "no variant" if gave is None else f"the variant `{gave}`"
-                return self.condition(tree, len(scopes), truth, f"flag `{tree['flag']}` gives {words}")
             case "quantified":
                 return self.quantified(tree, scopes)
             case "compare_operands":
                 return self.compare_operands(tree, scopes)
-        return self.atom(tree, scopes)
+            case "flag_is":
+                gave = self.variant_of(tree["flag"])
+                why = f"flag `{tree['flag']}` gives " + ("no variant" if gave is None else f"`{gave}`")
+                return None if gave is None else gave in tree["variants"], why, (), ()
+        value, seen = self.saw(tree["operand"], scopes)
+        return *self.atom(tree, value), (seen,), ()
 
-    @staticmethod
-    def condition(
-        tree: Tree,
-        depth: int,
-        truth: bool | None,
-        why: str,
-        seen: tuple[Seen, ...] = (),
-        items: tuple[Condition, ...] = (),
-    ) -> Condition:
-        return Condition(text_of(tree, depth), TRUTHS[truth], why, tree["node"], seen, items)
-
-    def junction(self, tree: Tree, items: list[Condition], depth: int) -> Condition:
+    def junction(self, tree: Tree, scopes: Sequence[Any]) -> Looked:
+        items = tuple([self.look(item, scopes) for item in tree["items"]])
         decisive: Truth = "false" if tree["node"] == "and" else "true"
-        found: Truth = next((t for t in (decisive, "unknown") if any(i.truth == t for i in items)), _OPPOSITE[decisive])
-        if found in (decisive, "unknown"):
-            why = next(item.why for item in items if item.truth == found)
-        else:
-            why = "; ".join(item.why for item in items)
-        return self.condition(tree, depth, _BOOLEANS[found], why, items=tuple(items))
+        found = next((truth for truth in (decisive, "unknown") if any(item.truth == truth for item in items)), None)
+        if found is None:
+            return BOOLEANS[OPPOSITE[decisive]], "; ".join(item.why for item in items), (), items
+        return BOOLEANS[found], next(item.why for item in items if item.truth == found), (), items
 
-    def choice(self, tree: Tree, scopes: Sequence[Any]) -> Condition:
-        test, then, otherwise = (self.look(tree[part], scopes) for part in ("test", "then", "otherwise"))
+    def choice(self, tree: Tree, scopes: Sequence[Any]) -> Looked:
+        items = tuple([self.look(tree[part], scopes) for part in ("test", "then", "otherwise")])
+        test, then, otherwise = items
         if test.truth == "unknown":
-            return self.condition(tree, len(scopes), None, test.why, items=(test, then, otherwise))
+            return None, test.why, (), items
         taken = then if test.truth == "true" else otherwise
-        return self.condition(
-            tree, len(scopes), _BOOLEANS[taken.truth], f"{test.why}; {taken.why}", items=(test, then, otherwise)
-        )
+        return BOOLEANS[taken.truth], f"{test.why}; {taken.why}", (), items
 
-    def quantified(self, tree: Tree, scopes: Sequence[Any]) -> Condition:
-        name, elements, seen = self.saw(tree["operand"], scopes)
+    def quantified(self, tree: Tree, scopes: Sequence[Any]) -> Looked:
+        name = path_text(tree["operand"])
+        elements, seen = self.saw(tree["operand"], scopes)
         if seen.kind != "list":
-            return self.condition(tree, len(scopes), None, _unfit(name, elements, "a list"), (seen,))
+            return None, unfit(tree["operand"], elements, "a list"), (seen,), ()
         decisive: Truth = "true" if tree["kind"] == "exists" else "false"
-        truth: Truth = _OPPOSITE[decisive]
-        shown: list[Condition] = []
+        unknown: Condition | None = None
+        items: list[Condition] = []
         for index, element in enumerate(elements):
             self.looks += 1
             if self.looks > MAX_LOOKS:
-                why = f"`{name}` and the lists beside it have more elements than a condition looks at"
-                return self.condition(tree, len(scopes), None, why, (seen,))
+                return None, f"the lists around `{name}` have more elements than a condition looks at", (seen,), ()
             body = self.look(tree["body"], (*scopes, element))
-            if body.truth == decisive or (body.truth == "unknown" and truth != "unknown"):
-                truth = body.truth
-            elif len(shown) >= ELEMENTS_SHOWN:
-                continue
-            text = f"{_VARIABLES[len(scopes) + 1]} = {name}[{index}]"
-            shown.append(Condition(text, body.truth, body.why, "element", items=(body,)))
-            if truth == decisive:  # later elements change nothing
-                break
-        if truth == _OPPOSITE[decisive]:
-            why = f"`{name}` has {len(elements)} elements, {'none' if decisive == 'true' else 'all'} of them so"
-        else:
-            why = (
-                f"{shown[-1].text}: {shown[-1].why}"
-                if truth == decisive
-                else f"`{name}` has an element: " + next(item.why for item in shown if item.truth == "unknown")
-            )
-        return self.condition(tree, len(scopes), _BOOLEANS[truth], why, (seen,), tuple(shown))
+            text = f"{VARIABLES[len(scopes) + 1]} = {name}[{index}]"
+            item = Condition(text, body.truth, f"{text}: {body.why}", "element", items=(body,))
+            if body.truth == decisive:  # later elements change nothing
+                return BOOLEANS[decisive], item.why, (seen,), (*items, item)
+            if body.truth == "unknown" and unknown is None:
+                unknown = item
+            if len(items) < ELEMENTS_SHOWN or unknown is item:
+                items.append(item)
+        if unknown is not None:
+            return None, unknown.why, (seen,), tuple(items)
+        why = f"`{name}` has {len(elements)} elements, {'none' if decisive == 'true' else 'all'} of them so"
+        return BOOLEANS[OPPOSITE[decisive]], why, (seen,), tuple(items)
 
-    def compare_operands(self, tree: Tree, scopes: Sequence[Any]) -> Condition:
-        op, offset = tree["op"], tree.get("offset", 0)
-        sides = []
-        for operand in (tree["left"], tree["right"]):
-            name, value, seen = self.saw(operand, scopes)
+    def compare_operands(self, tree: Tree, scopes: Sequence[Any]) -> Looked:
+        left, right = tree["left"], tree["right"]
+        (one, one_seen), (other, other_seen) = self.saw(left, scopes), self.saw(right, scopes)
+        seen = (one_seen, other_seen)
+        readings = []
+        for operand, value in ((left, one), (right, other)):
             via = operand.get("via", "value")
-            sides.append((name, value, seen, value if via == "now" else read(via, value), via))
-        seen_both = (sides[0][2], sides[1][2])
-        for name, value, _, reading, via in sides:
+            reading = value if via == "now" else read(via, value)
             if reading is None:
-                return self.condition(
-                    tree, len(scopes), None, _unfit(name, value, NEEDED.get(via, "a plain value")), seen_both
-                )
-        left, right = sides[0][3], sides[1][3]
-        kinds = {
-            "boolean" if isinstance(r, bool) else "string" if isinstance(r, str) else "other" for r in (left, right)
-        }
-        if len(kinds) > 1 or (kinds == {"boolean"} and op != "=="):
-            why = f"`{sides[0][0]}` is {_shown(left)} and `{sides[1][0]}` is {_shown(right)}: not to be compared"
-            return self.condition(tree, len(scopes), None, why, seen_both)
-        truth = ORDERS[op](left, right + offset if offset else right)
-        why = " and ".join(f"`{name}` is {_shown(value)}" for name, value, *_ in sides)
-        return self.condition(tree, len(scopes), truth, why, seen_both)
+                return None, unfit(operand, value, NEEDED[via]), seen, ()
+            readings.append(reading)
+        why = f"`{path_text(left)}` is {shown(one_seen.value)} and `{path_text(right)}` is {shown(other_seen.value)}"
+        a, b = readings
+        if _order_of(a) != _order_of(b) or (isinstance(a, bool) and tree["op"] != "=="):
+            return None, f"{why}: not to be compared", seen, ()
+        offset = tree.get("offset", 0)
+        return ORDERS[tree["op"]](a, b + offset if offset else b), why, seen, ()
 
-    def atom(self, tree: Tree, scopes: Sequence[Any]) -> Condition:
+    def atom(self, tree: Tree, value: Any) -> tuple[bool | None, str]:
+        """The truth of a question about one value, and why."""
         node, operand = tree["node"], tree["operand"]
-        name, value, seen = self.saw(operand, scopes)
-        via = operand.get("via", "value")
+        via, name = operand.get("via", "value"), path_text(operand)
+        if node == "has":
+            return value is not None, f"`{name}` is {'missing' if value is None else 'there'}"
+        if node == "in_ids":
+            text = id_text(value)
+            if text is None:
+                return None, unfit(operand, value, "an id")
+            listed = self.in_ids(tree["ids"], operand["path"], text)
+            return listed, f"`{name}` is {shown(value)}, {'' if listed else 'not '}listed in `{tree['ids']}`"
+        if node == "contains":
+            if kind_of(value) != "list":
+                return None, unfit(operand, value, "a list")
+            kind = kind_of(tree["values"][0])
+            return any(kind_of(e) == kind and e in tree["values"] for e in value), f"`{name}` is {shown(value)}"
+
         reading = value if via == "now" else read(via, value)
-        is_so = f"`{name}` is {_shown(value if via in ('value', 'semver', 'timestamp', 'ip') else reading)}"
-        truth: bool | None
-        match node:
-            case "has":
-                truth = seen.kind != "missing"
-                why = f"`{name}` is {'there' if truth else 'missing'}"
-            case "in_ids":
-                text = id_text(value)
-                truth = None if text is None else self.in_ids(tree["ids"], operand["path"], text)
-                why = (
-                    _unfit(name, value, "an id") if text is None else f"{is_so}, {_is(truth)}listed in `{tree['ids']}`"
-                )
-            case "in_networks":
-                truth = None if reading is None else any(network_holds(n, reading) for n in tree["networks"])
-                why = _unfit(name, value, "an address") if reading is None else is_so
-            case "contains":
-                kind = kind_of(tree["values"][0])
-                truth = any(kind_of(e) == kind and e in tree["values"] for e in value) if seen.kind == "list" else None
-                why = _unfit(name, value, "a list") if truth is None else f"`{name}` is {_shown(value)}"
-            case "in":
-                kind = kind_of(tree["values"][0])
-                truth = reading in tree["values"] if reading is not None and kind_of(reading) == kind else None
-                others = "one of" if len(tree["values"]) > 1 else ""
-                why = (
-                    _unfit(name, value, f"a {kind}")
-                    if truth is None
-                    else (is_so if truth else f"{is_so}, not {others} {_shown_all(tree['values'])}".replace("  ", " "))
-                )
-            case "text":
-                truth = _text_test(tree["test"], reading, tree["pattern"]) if isinstance(reading, str) else None
-                why = _unfit(name, value, "a string") if truth is None else is_so
-            case "compare":
-                constant = read("semver", tree["value"]) if via == "semver" else tree["value"]
-                fits = reading is not None and isinstance(reading, str) == isinstance(constant, str)
-                fits = fits and not isinstance(reading, bool)
-                truth = ORDERS[tree["op"]](reading, constant) if fits else None
-                needed = NEEDED.get(via, "a string" if isinstance(constant, str) else "a number")
-                why = is_so if fits else _unfit(name, value, needed)
-            case _:
-                raise ValueError(f"unknown condition node `{node}`")
-        return self.condition(tree, len(scopes), truth, why, (seen,))
+        if node == "in_networks":
+            reading = read("ip", value)
+            truth = None if reading is None else any(network_holds(network, reading) for network in tree["networks"])
+            needed = "an address"
+        elif node == "in":
+            kind = kind_of(tree["values"][0])
+            truth = reading in tree["values"] if reading is not None and kind_of(reading) == kind else None
+            needed = f"a {kind}"
+        elif node == "text":
+            truth = _text_test(tree["test"], reading, tree["pattern"]) if isinstance(reading, str) else None
+            needed = "a string"
+        elif node == "compare":
+            constant = read_version(tree["value"]) if via == "semver" else tree["value"]
+            fits = reading is not None and _order_of(reading) == _order_of(constant)
+            truth = ORDERS[tree["op"]](reading, constant) if fits else None
+            needed = NEEDED[via] if via in NEEDED and via != "value" else f"a {_order_of(constant)}"
+        else:
+            raise ValueError(f"unknown condition node `{node}`")
+        if truth is None:
+            return None, unfit(operand, value, needed)
+        if via == "now":
+            return truth, f"`now` is {time_text(self.now)}"
+        why = (
+            f"`{operand_text(operand)}` is {shown(reading)}"
+            if via in ("lower", "size")
+            else f"`{name}` is {shown(value)}"
+        )
+        if node == "in" and not truth:
+            why += f", not {'one of ' if len(tree['values']) > 1 else ''}{all_shown(tree['values'])}"
+        return truth, why
 
-    def saw(self, operand: Tree, scopes: Sequence[Any]) -> tuple[str, Any, Seen]:
-        name = operand_text(operand)
+    def saw(self, operand: Tree, scopes: Sequence[Any]) -> tuple[Any, Seen]:
         if operand.get("via") == "now":
-            return name, self.now, Seen(name, "time", _time_text(self.now))
+            return self.now, Seen("now", "time", time_text(self.now))
         value = value_at((self.context, *scopes)[operand.get("scope", 0)], operand["path"])
-        return name, value, Seen(name, kind_of(value), _json(value))
+        return value, Seen(operand_text(operand), kind_of(value), as_json(value))
 
 
-_BOOLEANS: dict[Truth, bool | None] = {"true": True, "false": False, "unknown": None}
-_OPPOSITE: dict[Truth, Truth] = {"true": "false", "false": "true", "unknown": "unknown"}
-_VARIABLES = ("", "x", "y", "z", "w")
-_RELATIONS = (
-    "and",
-    "or",
-    "choice",
-    "in",
-    "in_networks",
-    "in_ids",
-    "contains",
-    "compare",
-    "compare_operands",
-    "flag_is",
-)
+Looked = tuple[bool | None, str, tuple[Seen, ...], tuple[Condition, ...]]  # truth, why, seen, items
 
 
-def _negated(truth: Truth) -> bool | None:
-    return _BOOLEANS[_OPPOSITE[truth]]
-
-
-def _is(truth: bool | None) -> str:
-    return "" if truth else "not "
-
-
-def _unfit(name: str, value: Any, needed: str) -> str:
-    kind = kind_of(value)
-    if kind == "missing":
-        return f"`{name}` is missing"
-    if kind == "unusable":
-        return f"`{name}` is a value that cannot be compared ({_shown(value)})"
-    return f"`{name}` is {_shown(value)}, and {needed} is needed"
+def _order_of(reading: Any) -> str:
+    """What a reading can be compared with."""
+    if isinstance(reading, bool):
+        return "boolean"
+    return "string" if isinstance(reading, str) else "version" if isinstance(reading, tuple) else "number"
 
 
 def _text_test(test: str, text: str, pattern: str) -> bool:
@@ -294,105 +265,3 @@ def _text_test(test: str, text: str, pattern: str) -> bool:
         case "contains":
             return pattern in text
     return re2.search(pattern, text) is not None
-
-
-# In words
-
-
-def _json(value: Any) -> Any:
-    kind = kind_of(value)
-    if kind in ("missing", "boolean", "number") or (kind == "string" and len(value) <= 200):
-        return value
-    if kind in ("list", "object"):
-        try:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-            text.encode()
-        except (TypeError, ValueError, RecursionError):
-            return _shown(value)
-        if len(text) <= 1000:
-            return value
-    return _shown(value)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-        text.encode()
-    except (TypeError, ValueError, RecursionError):
-        text = ascii(value) if isinstance(value, str) else f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _shown_all(values: Sequence[Any]) -> str:
-    more = f", … ({len(values)} in all)" if len(values) > 8 else ""
-    return ", ".join(map(_shown, values[:8])) + more
-
-
-def _time_text(microseconds: int) -> str:
-    try:
-        return (EPOCH + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
-    except OverflowError:
-        return f"{microseconds / 1_000_000:f} s"
-
-
-def operand_text(operand: Tree) -> str:
-    via, scope = operand.get("via", "value"), operand.get("scope", 0)
-    if via == "now":
-        return "now"
-    path = ".".join((*((_VARIABLES[scope],) if scope else ()), *operand["path"]))
-    return path if via == "value" else f"{via}({path})"
-
-
-def text_of(tree: Tree, depth: int = 0) -> str:
-    """The condition as one would write it, inside `depth` quantifiers."""
-    match tree["node"]:
-        case "constant":
-            return TRUTHS[tree.get("value")]
-        case "and" | "or":
-            inner = ("or", "choice") if tree["node"] == "and" else ("choice",)
-            return (" && " if tree["node"] == "and" else " || ").join(
-                _inside(item, inner, depth) for item in tree["items"]
-            )
-        case "not":
-            return "!" + _inside(tree["item"], _RELATIONS, depth)
-        case "choice":
-            test, then, otherwise = (_inside(tree[part], ("choice",), depth) for part in ("test", "then", "otherwise"))
-            return f"{test} ? {then} : {otherwise}"
-        case "segment":
-            return f'segment("{tree["segment"]}")'
-        case "flag_is":
-            return f'flag("{tree["flag"]}") gives {" or ".join(f"`{v}`" for v in tree["variants"]) or "nothing named"}'
-        case "compare_operands":
-            offset = tree.get("offset", 0)
-            plus = (
-                f" {'-' if offset < 0 else '+'} duration({_shown(f'{abs(offset) / 1_000_000:g}s')})" if offset else ""
-            )
-            return f"{operand_text(tree['left'])} {tree['op']} {operand_text(tree['right'])}{plus}"
-    name = operand_text(tree["operand"])
-    match tree["node"]:
-        case "has":
-            return f"has({name})"
-        case "in":
-            values = tree["values"]
-            return f"{name} == {_shown(values[0])}" if len(values) == 1 else f"{name} in [{_shown_all(values)}]"
-        case "in_ids":
-            return f"{name} in ids {tree['ids']}"
-        case "in_networks":
-            return f"{name} in [{', '.join(tree['networks'][:8])}{', …' if len(tree['networks']) > 8 else ''}]"
-        case "contains":
-            return " || ".join(f"{_shown(value)} in {name}" for value in tree["values"][:8])
-        case "text":
-            return f"{name}.{METHODS[tree['test']]}({_shown(tree['pattern'])})"
-        case "compare":
-            via, value = tree["operand"].get("via", "value"), tree["value"]
-            if via in ("timestamp", "now"):
-                return f'{name} {tree["op"]} timestamp("{_time_text(value)}")'
-            return f"{name} {tree['op']} " + (f"semver({_shown(value)})" if via == "semver" else _shown(value))
-        case "quantified":
-            return f"{name}.{tree['kind']}({_VARIABLES[depth + 1]}, {text_of(tree['body'], depth + 1)})"
-    raise ValueError(f"unknown condition node `{tree['node']}`")
-
-
-def _inside(tree: Tree, wrapped: Sequence[str], depth: int) -> str:
-    text = text_of(tree, depth)
-    return f"({text})" if tree["node"] in wrapped else text

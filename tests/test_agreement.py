@@ -73,7 +73,7 @@ def test_each_row_of_the_semantics() -> None:
             wrong.append(f"{row.when} with {row.context} is {found}, not {row.truth}")
     assert not wrong, "\n".join(wrong)
     asks = list({repr((row.context, row.now)): (row.context, row.now) for row in rows}.values())
-    found_all = disagreements(document, asks)
+    found_all = disagreements(document, asks[:: 1 if NIGHTLY else 4])
     assert not found_all, told(found_all[0], document, None, "semantics.json")
 
 

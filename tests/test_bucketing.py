@@ -100,7 +100,7 @@ def test_flags_are_independent(one: str, other: str) -> None:
     table = Counter((bucket_of(key, one) // 10_000, bucket_of(key, other) // 10_000) for key in keys)
     rows = [sum(table[row, column] for column in range(10)) for row in range(10)]
     columns = [sum(table[row, column] for row in range(10)) for column in range(10)]
-    cells = list(itertools.product(range(10), repeat=2))
+    cells = list(itertools.product(range(10), range(10)))
     expected = [rows[row] * columns[column] / len(keys) for row, column in cells]
     assert chi_square([table[cell] for cell in cells], expected) < limit(81)
 
