@@ -55,7 +55,8 @@ def test_json_in_json_out(
 ) -> None:
     snapshot = snapshot_of(count)
     assert_answers_are_right(snapshot, count, every=20 if smoke and count == 1_000 else 1)
-    measure_bulk(benchmark, report, f"{count:,} flags x 3 rules, JSON to JSON", snapshot, count, count == 1_000)
+    flags = "1 flag" if count == 1 else f"{count:,} flags"
+    measure_bulk(benchmark, report, f"{flags} x 3 rules, JSON to JSON", snapshot, count, count == 1_000)
 
 
 def test_json_in_json_out_with_three_written_rules(benchmark: BenchmarkFixture, report: Report, smoke: bool) -> None:
