@@ -1,7 +1,7 @@
 """Instructions a call, counted by valgrind: a number that a busy machine does not change.
 
     python -m benchmarks.instructions
-    a turn of the loop around them all           169    Python's own, in each of the others
+    a turn of the loop around them all           102    Python's own, in each of the others
     evaluate_json, 1,000 flags               163,866
     evaluate, from a prepared context            952
 
