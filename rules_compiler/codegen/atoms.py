@@ -66,7 +66,7 @@ Ask = tuple[ClassAtom, bool]  # the atom must be true, or must be false
 
 
 _known: WeakValueDictionary[bytes, ClassAtom] = WeakValueDictionary()
-_encode: Final = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode  # unlike MessagePack, it has integers of any size
 
 
 def class_atom(atom: ir.Expr) -> ClassAtom | None:

@@ -17,11 +17,14 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import sub
 
 from rules_compiler.codegen.atoms import Ask, ClassAtom, Cut
 from rules_compiler.codegen.hashing import id_table
 from rules_compiler.codegen.keys import Point
+from rules_compiler.codegen.layout import RUN
 from rules_compiler.codegen.masks import mask_of
+from rules_compiler.codegen.tables import colliding
 
 MISSING, UNUSABLE, FALSE, TRUE, STRING, LIST, OBJECT = range(7)
 
@@ -198,4 +201,7 @@ def _union(masks: Iterable[int]) -> int:
 
 def _ids(classes: Mapping[bytes, int]) -> Ids:
     bits, starts, tags, of_ids = id_table(list(classes), array("H", classes.values()).tobytes())
+    places = memoryview(starts).cast("I")
+    if max(map(sub, places[1:], places)) > RUN:
+        raise colliding()
     return Ids(bits, len(classes), starts, tags, of_ids)

@@ -80,44 +80,6 @@ RANGE: Final = Struct("<II")  # end; outcome
 SOURCE_CHUNK: Final = Struct("<III")  # offset; length; raw_length
 HEADER: Final = Struct(f"<8sIIQ32sQQQ8I{2 * len(Section)}I")
 
-RECORD_SIZES: Final[Mapping[Section, int]] = {
-    Section.TEXT: 1,
-    Section.NODES: NODE.size,
-    Section.NODE_TABLE: ENTRY.size,
-    Section.SLOTS: SLOT.size,
-    Section.POINTS: POINT.size,
-    Section.REGIONS: 2,
-    Section.DICTIONARY: ENTRY.size,
-    Section.ID_TABLES: ID_TABLE.size,
-    Section.ID_STARTS: 4,
-    Section.ID_TAGS: 8,
-    Section.ID_CLASSES: 2,
-    Section.CLASS_ROWS: CLASS_ROW.size,
-    Section.ROWS: 8,
-    Section.PATCHES: PATCH.size,
-    Section.PREDICATES: PREDICATE.size,
-    Section.OPS: OP.size,
-    Section.LITERALS: TEXT.size,
-    Section.NUMBERS: 8,
-    Section.TRUTHS: 1,
-    Section.TESTS: TEST.size,
-    Section.CLASS_SETS: 8,
-    Section.GATE_VARIANTS: 2,
-    Section.FLAGS: FLAG.size,
-    Section.FLAG_TABLE: ENTRY.size,
-    Section.FLAG_NODES: 2,
-    Section.FLAG_TESTS: 4,
-    Section.TREES: TREE_NODE.size,
-    Section.SERVES: 4,
-    Section.GATED: GATED.size,
-    Section.PREREQUISITES: PREREQUISITE.size,
-    Section.OUTCOMES: OUTCOME.size,
-    Section.SPLITS: SPLIT.size,
-    Section.RANGES: RANGE.size,
-    Section.SOURCE_CHUNKS: SOURCE_CHUNK.size,
-    Section.SOURCE_MAP: 1,
-}
-
 
 class Via(IntEnum):
     VALUE = 0

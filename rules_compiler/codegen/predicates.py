@@ -37,6 +37,7 @@ class Operand(NamedTuple):
     scope: int
 
 
+_AGES: Final = 1 << 62  # microseconds; no two times are so far apart
 _NOTHING: Final = Operand((), Via.VALUE, 0)
 
 
@@ -68,7 +69,7 @@ class Predicate:
 
 _LOOKS_INSIDE: Final = (OpKind.HAS_STRING, OpKind.HAS_NUMBER, OpKind.HAS_BOOLEAN, OpKind.EXISTS, OpKind.ALL)
 _known: WeakValueDictionary[bytes, Predicate] = WeakValueDictionary()
-_encode: Final = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def predicate(condition: ir.Expr, place: str) -> Predicate:
@@ -164,7 +165,7 @@ class _Program:
                 return self.put(Op(_TEXT_TESTS[test], _operand(operand), text=pattern.encode()))
             case ir.CompareOperands(left=left, op=op, right=right, offset=offset):
                 other = self.put(Op(OpKind.OPERAND, _operand(right)))
-                return self.put(Op(OpKind.ORDER_OPERANDS, _operand(left), ORDERS[op], a=other, n=offset), other)
+                return self.put(Op(OpKind.ORDER_OPERANDS, _operand(left), ORDERS[op], a=other, n=max(-_AGES, min(_AGES, offset))), other)
             case ir.Quantified(kind=kind, operand=operand, body=body):
                 inner = self.add(body)
                 quantifier = OpKind.EXISTS if kind == "exists" else OpKind.ALL

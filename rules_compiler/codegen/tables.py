@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from rules_compiler.codegen.layout import ENTRY, NONE16, PHI, RUN
+from rules_compiler.diagnostics import CompileError, Diagnostic
 
+SEEDS, GROWTHS = 8, 3
 _MASK: Final = (1 << 64) - 1
 _EMPTY: Final = ENTRY.pack(0, 0, 0, NONE16, 0)
 
@@ -37,14 +39,20 @@ def hash_of_node(name_hash: int, parent: int) -> int:
 
 @lru_cache(256)
 def place(hashes: tuple[int, ...]) -> Placement:
-    """At most two thirds full; the first seed from 0 with which no run is longer than RUN."""
-    bits = max(1, (len(hashes) * 3 // 2).bit_length())
-    seed = 0
-    while True:
-        positions = _placed(hashes, bits, seed)
-        if _longest_run(positions, 1 << bits) <= RUN:
-            return Placement(bits, seed, positions)
-        seed += 1
+    """At most two thirds full; the first seed from 0 with which no run is longer than RUN. Or else, twice the size."""
+    fewest = max(1, (len(hashes) * 3 // 2).bit_length())
+    for bits in range(fewest, fewest + 1 + GROWTHS):
+        for seed in range(SEEDS):
+            positions = _placed(hashes, bits, seed)
+            if _longest_run(positions, 1 << bits) <= RUN:
+                return Placement(bits, seed, positions)
+    raise colliding()
+
+
+def colliding() -> CompileError:
+    """Not by chance: somebody looked for texts with equal hashes."""
+    message = f"more than {RUN} names or values have nearly the same hash"
+    return CompileError((Diagnostic("B532", "error", "", message, "choose other names or values"),))
 
 
 def _placed(hashes: tuple[int, ...], bits: int, seed: int) -> tuple[int, ...]:
