@@ -57,6 +57,9 @@ class Report:
     def __init__(self) -> None:
         self._found: dict[Diagnostic, None] = {}
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         return tuple(self._found)

@@ -27,6 +27,9 @@ class Source(Protocol):
         A flag or segment that is the same as in an earlier call, for whatever document, is the same object.
         """
 
+    def line_of(self, place: str) -> int | None:
+        """Where the document has lines: that of a place."""
+
 
 Reader = Callable[[bytes | Mapping[str, Any], Report], Source | None]
 

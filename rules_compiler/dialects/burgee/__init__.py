@@ -92,6 +92,10 @@ class Source:
         _add_lines(found, self._pieces, report)
         return None if report.has_errors else lowered
 
+    def line_of(self, place: str) -> int | None:
+        """The line of a place in a YAML document, counted from 1."""
+        return self._pieces.line_of(place)
+
 
 def _add_lines(found: Report, pieces: Pieces, report: Report) -> None:
     for diagnostic in found.diagnostics:

@@ -49,14 +49,14 @@ def read_shape(raw: bytes, shape: type[Shaped], place: str, report: Report) -> S
         _explain(raw, shape, place, found)
         if not found.has_errors:
             found.error("B109", place, "a number is out of range", hint="quote it if it is text")
-        report.extend(found.diagnostics[:_MOST])
+        report.extend(found.diagnostics)
     except ValueError as error:  # text that is not Unicode, integers of thousands of digits
         report.error("B102", place, f"not JSON: {error}")
     return None
 
 
 def _explain(raw: bytes, shape: Any, place: str, report: Report) -> None:
-    if len(report.diagnostics) > _MOST or shape is msgspec.Raw:
+    if shape is msgspec.Raw:
         return
     first = raw[:1]
     inside = typing.get_args(shape)
@@ -70,6 +70,8 @@ def _explain(raw: bytes, shape: Any, place: str, report: Report) -> None:
     elif get_origin(shape) is list:
         if first == b"[":
             for index, item in enumerate(msgspec.json.decode(raw, type=list[msgspec.Raw])):
+                if len(report) >= _MOST:
+                    break
                 _explain(bytes(item), inside[0], f"{place}[{index}]", report)
         else:
             _mismatch("a list", raw, place, report)
