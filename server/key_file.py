@@ -88,10 +88,15 @@ def parse(text: bytes) -> KeyFile:
     return file
 
 
-def write(path: Path, file: KeyFile) -> None:
+def render(file: KeyFile) -> bytes:
     records = [msgspec.to_builtins(each, str_keys=True) for each in file.keys]
-    text = yaml.safe_dump({"keys": records}, sort_keys=False, allow_unicode=True)
-    write_atomically(path, HEADER + text.encode())  # readable: what is in it opens nothing
+    # PyYAML writes an unescaped NEL as a line break, which is read back as a space.
+    printable = all(each.name.isprintable() for each in file.keys)
+    return HEADER + yaml.safe_dump({"keys": records}, sort_keys=False, allow_unicode=printable).encode()
+
+
+def write(path: Path, file: KeyFile) -> None:
+    write_atomically(path, render(file))
 
 
 def grants(file: KeyFile, project: ProjectId) -> tuple[Grant, ...]:

@@ -8,7 +8,7 @@ becomes `Settings(..., poll_interval=2.0)`. The table in docs/operations.md list
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -70,14 +70,13 @@ def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> 
         LogFormat: click.Choice(["json", "text"]),
         LogLevel: click.Choice(["debug", "info", "warning", "error"]),
     }
-    required = name == "tenants"
+    # A required option must not be given a default at all: to click, None is one.
+    presence: dict[str, Any] = {"required": True} if default is MISSING else {"default": default, "show_default": True}
     return click.Option(
         [f"{flag}/--no-{flag[2:]}" if kind is bool else flag],
         type=kind_of[kind],
-        default=None if required else default,
-        required=required,
         envvar=variable_of(name),
         show_envvar=True,
-        show_default=not required,
         help=metadata["help"],
+        **presence,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 import msgspec
@@ -13,19 +13,24 @@ from rich.console import Console
 from rules_compiler import Diagnostic
 from server.diagnostics import line_of, summary_of
 
+PIPED_WIDTH = 1000  # characters
 COLORS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value, and nothing else.")
 
 
 def out() -> Console:
-    # Made anew: a console keeps the stream it was made with, and tests give each call its own. Wrapping long lines is
-    # left to the terminal, so that what is piped is whole.
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    return _console(sys.stdout)
 
 
 def err() -> Console:
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    # Made anew: a console keeps the stream it was made with, and tests give each call its own. What is piped is not cut
+    # to the width of a terminal that is not there.
+    return Console(file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else PIPED_WIDTH)
 
 
 def print_json(value: Any) -> None:

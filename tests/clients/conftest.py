@@ -1,0 +1,22 @@
+"""A real server with a flag of every type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.flags import DOCUMENT
+from tests.server.conftest import add_key
+from tests.server.running import Running, running
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+    """The server and a key of it."""
+    tenants = tmp_path_factory.mktemp("clients") / "tenants"
+    (tenants / "acme").mkdir(parents=True)
+    (tenants / "acme" / "app.yaml").write_text(DOCUMENT)
+    key = add_key(tenants)
+    with running(tenants) as server:
+        yield server, key

@@ -1,0 +1,75 @@
+"""The management port: health, readiness, metrics, and the status of every environment."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.server.running import BULK, ROOT, SHOP, Running
+
+
+def test_health_and_readiness(server: Running) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert server.manage(path).status == 200
+        assert server.manage(path, "HEAD").status == 200
+        assert server.manage(path, "POST").status == 405
+
+
+def test_nothing_is_evaluated_here_and_nothing_is_managed_there(server: Running) -> None:
+    assert server.manage(BULK, "POST").status == 404
+    for path in ("/healthz", "/readyz", "/metrics", "/status"):
+        assert server.request("GET", path).status == 404
+
+
+def test_status_lists_every_environment(server: Running) -> None:
+    status = server.manage("/status").json
+    assert (status["ready"], status["draining"], status["lastError"], status["next"]) == (True, False, None, None)
+    assert [row["environment"] for row in status["environments"]] == [
+        "bank/mobile/production",
+        "bank/mobile/test",
+        "game/backend/live",
+        "shop/web/production",
+        "shop/web/staging",
+    ]
+    for row in status["environments"]:
+        assert row["state"] == "valid"
+        assert re.fullmatch("[0-9a-f]{64}", row["digest"])
+        assert row["flags"] > 10 and row["sizeBytes"] > 1000 and row["version"] > 0 and row["ageSeconds"] >= 0
+
+
+def test_status_comes_in_pages_and_by_tenant(server: Running) -> None:
+    seen: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = server.manage(f"/status?limit=2&after={after}").json
+        seen += [row["environment"] for row in page["environments"]]
+        after = page["next"]
+    assert seen == [row["environment"] for row in server.manage("/status").json["environments"]]
+    assert [row["environment"] for row in server.manage("/status?tenant=game").json["environments"]] == [
+        "game/backend/live"
+    ]
+    assert server.manage("/status?tenant=gam").json["environments"] == []
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "", "9" * 30, "\u0663"])
+def test_a_page_has_a_sensible_size(server: Running, limit: str) -> None:
+    assert server.manage(f"/status?limit={quote(limit)}").status == 400
+
+
+def test_metrics_name_no_tenant_and_are_all_documented(server: Running) -> None:
+    server.post(BULK, {"context": {}}, key=SHOP)
+    server.post("/nobody/knows/this/path", {})
+    text = server.manage("/metrics").body.decode()
+    page = (ROOT / "docs" / "operations.md").read_text()
+    families = {each.name: each for each in text_string_to_metric_families(text) if each.name.startswith("burgee_")}
+    for name, family in families.items():
+        if not name.endswith("_created"):
+            assert f"`{name}" in page or f"`{name}_total" in page
+        for sample in family.samples:
+            assert set(sample.labels) <= {"route", "status", "why", "source", "outcome", "le", "version"}
+    assert "shop" not in text and "nobody" not in text
+    assert families["burgee_environments"].samples[0].value == 5
+    assert families["burgee_http_requests"].samples

@@ -1,0 +1,36 @@
+"""Every setting is a flag, a variable and a line of the documentation."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+
+from server.settings import Settings, options, variable_of
+from tests.server.running import ROOT
+
+
+def parse(arguments: list[str], env: dict[str, str] | None = None) -> Settings:
+    made: list[Settings] = []
+    command = click.Command("serve", params=list(options()), callback=lambda **given: made.append(Settings(**given)))
+    result = CliRunner().invoke(command, arguments, env=env, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return made[0]
+
+
+def test_the_defaults_of_the_flags_are_those_of_the_settings(tmp_path: Path) -> None:
+    assert parse(["--tenants", str(tmp_path)]) == Settings(tenants=tmp_path)
+
+
+def test_a_variable_sets_and_a_flag_wins(tmp_path: Path) -> None:
+    env = {"BURGEE_TENANTS": str(tmp_path), "BURGEE_PORT": "1", "BURGEE_ACCESS_LOG": "1", "BURGEE_POLL_INTERVAL": "2.5"}
+    assert parse([], env) == Settings(tenants=tmp_path, port=1, access_log=True, poll_interval=2.5)
+    assert parse(["--port", "2", "--no-access-log"], env).port == 2
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for each in fields(Settings):
+        assert f"| `--{each.name.replace('_', '-')}` | `{variable_of(each.name)}` |" in page
