@@ -1,8 +1,8 @@
 """What is in a snapshot, in words: for `burgee inspect`.
 
-    Snapshot  ->  {"flags": [{"key": "checkout", "tree": [{"test": "country in {DE, FR}", "yes": "rule 0", "no": 1}, …]}, …], …}
+    Snapshot  ->  {"flags": [{"key": "checkout", "tree": [{"test": "country in {'DE'}", "yes": "conjunction 0", "no": 1}]}]}
 
-Works on the records that Snapshot._layout gives; reads no source map, so it shows what is evaluated, not what was written.
+Works on the records that Snapshot._layout gives and reads no source map: it shows what is evaluated, not what was written.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from engine.snapshot import Snapshot
 
-SECTIONS: Final = (
-    "text nodes node_table slots points regions dictionary id_tables id_starts id_tags id_classes class_rows rows patches "
-    "predicates ops literals numbers truths tests class_sets gate_variants flags flag_table flag_nodes flag_tests trees serves "
-    "gated prerequisites outcomes splits ranges source_chunks source_map"
+SECTIONS: Final = (  # in the order of enum Section, core/format.h
+    "text nodes node_table slots points regions dictionary id_tables id_starts id_tags id_classes class_rows rows "
+    "patches predicates ops literals numbers truths tests class_sets gate_variants flags flag_table flag_nodes "
+    "flag_tests trees serves gated prerequisites outcomes splits ranges source_chunks source_map"
 ).split()
 VIAS: Final = ("value", "lower", "size", "semver", "timestamp", "ip", "now", "id")
 TYPES: Final = ("boolean", "string", "integer", "number", "object")
@@ -102,7 +102,11 @@ def _classes(slot: dict[str, Any], accepted: set[int]) -> str:
         parts = sorted(repr(text) for text, class_ in slot["strings"].items() if class_ in accepted)
         parts = parts[:SHOWN] + ([f"{len(parts) - SHOWN} more strings"] if len(parts) > SHOWN else [])
     parts += _ranges(slot, accepted)
-    kinds = slot["kinds"] if slot["via"] == 0 else {name: slot["kinds"][name] for name in ("string",) if slot["via"] in (1, 7)}
+    kinds = (
+        slot["kinds"]
+        if slot["via"] == 0
+        else {name: slot["kinds"][name] for name in ("string",) if slot["via"] in (1, 7)}
+    )
     parts += [f"other {name}" if name == "string" else name for name, class_ in kinds.items() if class_ in accepted]
     return f"{reading} in {{{', '.join(parts)}}}"
 

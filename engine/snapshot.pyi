@@ -6,8 +6,6 @@ from typing import Any, Literal, final
 
 from engine.explain import Explanation
 
-FORMAT_VERSION: int
-
 class SnapshotError(ValueError):
     """The blob is not a snapshot this engine can load: torn, altered, of another format version, or malformed."""
 
@@ -24,14 +22,19 @@ class Evaluation:
     @property
     def error_code(self) -> str | None: ...  # FLAG_NOT_FOUND TARGETING_KEY_MISSING
     @property
-    def metadata(self) -> Mapping[str, Any]: ...  # flagSetId, version (as text), cause and prerequisite where they apply
+    def metadata(
+        self,
+    ) -> Mapping[str, Any]: ...  # flagSetId, version (as text), cause and prerequisite where they apply
 
 @final
 class PreparedContext:
     """A context classified once, for this snapshot only."""
 
+    def __init__(self, *args: object, **kwargs: object) -> None: ...  # raises TypeError: see Snapshot.prepare
+
 @final
 class Snapshot:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...  # raises TypeError: see from_bytes and map
     @classmethod
     def from_bytes(cls, blob: bytes) -> Snapshot: ...  # raises SnapshotError
     @classmethod
@@ -48,12 +51,15 @@ class Snapshot:
     def size(self) -> int: ...  # bytes
     @property
     def flag_keys(self) -> tuple[str, ...]: ...  # in the order of bulk answers
-    def __contains__(self, flag_key: object) -> bool: ...
+    def __contains__(self, flag_key: object, /) -> bool: ...
     def __len__(self) -> int: ...  # flags
     def evaluate(
         self, flag_key: str, context: Mapping[str, Any] | PreparedContext, *, now: int | None = None
     ) -> Evaluation:
-        """One flag. Raises TypeError if `context` is neither a mapping nor prepared, ValueError if prepared for another snapshot."""
+        """One flag.
+
+        Raises TypeError if `context` is neither a mapping nor prepared, ValueError if prepared for another snapshot.
+        """
     def evaluate_all(
         self, context: Mapping[str, Any] | PreparedContext, *, now: int | None = None
     ) -> dict[str, Evaluation]: ...
@@ -69,7 +75,10 @@ class Snapshot:
     def evaluate_json_if_changed(
         self, body: bytes, etag: str | None, *, client: bool = False, now: int | None = None
     ) -> tuple[str, bytes | None]:
-        """The bulk answer with its ETag (quoted), or no answer when it would be the one `etag` names (an If-None-Match value)."""
+        """The bulk answer with its ETag (quoted), or no answer when `etag`, an If-None-Match value, names that.
+
+        A body that cannot be evaluated gives its failure with an empty ETag.
+        """
     def evaluate_batch(
         self,
         body: bytes,
@@ -78,10 +87,10 @@ class Snapshot:
         client: bool = False,
         now: int | None = None,
     ) -> bytes:
-        """The batch endpoint: `{"contexts": [{…}, …], "flags": [keys]?, "format": "full" | "compact"?}`, see docs/batch.md."""
+        """The batch endpoint: `{"contexts": [{…}], "flags": [keys]?, "format": "full" | "compact"?}`, docs/batch.md."""
     def explain(self, flag_key: str, context: Mapping[str, Any], *, now: int | None = None) -> Explanation: ...
     def describe(self) -> dict[str, Any]:
-        """What is in the snapshot: sizes of its sections, attributes with their classes, flags with their trees (for `burgee inspect`)."""
+        """What is in the snapshot: sizes of its sections, readings and their classes, flags and their trees."""
 
 def error_code_of(reply: bytes) -> str | None:
     """The OpenFeature error code of an answer of evaluate_json or evaluate_batch that failed as a whole, else None."""
@@ -91,3 +100,9 @@ def hash64(data: bytes) -> int:
 
 def bucket_of(bucketing_key: str, salt: str) -> int:
     """0 … 99,999; docs/semantics.md."""
+
+def id_table(texts: list[bytes], classes: bytes) -> tuple[int, bytes, bytes, bytes]:
+    """The id table of these distinct texts, for the compiler: (bits, starts, tags, classes), sections of core/format.h.
+
+    `classes` holds one little-endian uint16 per text.
+    """

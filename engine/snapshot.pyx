@@ -6,11 +6,11 @@ Everything that decides is in core/; here Python objects become a Context, and o
 INVARIANT: nothing below an Image is read before `image_open` has verified it, and the blob lives as long as the Snapshot.
 """
 
+import mmap
 import time
 import zlib
 from collections.abc import Mapping as AbstractMapping
 from hashlib import blake2b
-from mmap import ACCESS_READ, mmap
 from types import MappingProxyType
 
 import msgspec
@@ -95,7 +95,7 @@ cdef Evaluation new_evaluation(object value, object variant, str reason, object 
     return evaluation
 
 
-cdef class Workspace:
+cdef class _Workspace:
     """A Context and the Python strings its values point into."""
 
     cdef Context c
@@ -129,7 +129,7 @@ cdef class PreparedContext:
     """A context classified once, for one snapshot only."""
 
     cdef Snapshot snapshot
-    cdef Workspace workspace
+    cdef _Workspace workspace
 
     def __init__(self):
         raise TypeError("a context is prepared by Snapshot.prepare")
@@ -144,7 +144,7 @@ cdef int match_regex(void *owner, uint32_t regex, const uint8_t *text, uint32_t 
 
 # ---- Python values into a Context ----
 
-cdef int take_value(Workspace w, object thing, bint keep, Value *v, int depth, bint element) except -1:
+cdef int take_value(_Workspace w, object thing, bint keep, Value *v, int depth, bint element) except -1:
     """Set *v from a Python object (docs/semantics.md, Values). Strings are held, or copied when in a list."""
     cdef int overflow
     cdef long long integer
@@ -192,7 +192,7 @@ cdef int take_value(Workspace w, object thing, bint keep, Value *v, int depth, b
     return 0
 
 
-cdef int take_list(Workspace w, object thing, bint keep, Value *v, int depth) except -1:
+cdef int take_list(_Workspace w, object thing, bint keep, Value *v, int depth) except -1:
     cdef Py_ssize_t i, n = len(thing)
     if n > MAX_ELEMENTS or depth >= MAX_NESTING:
         v.kind = KIND_UNUSABLE
@@ -210,7 +210,7 @@ cdef int take_list(Workspace w, object thing, bint keep, Value *v, int depth) ex
     return 0
 
 
-cdef int take_object(Workspace w, object thing, bint keep, Value *v, int depth) except -1:
+cdef int take_object(_Workspace w, object thing, bint keep, Value *v, int depth) except -1:
     cdef Py_ssize_t i = 0, n = len(thing)
     if n > 0x7FFFFFFF or depth >= MAX_NESTING:
         v.kind = KIND_UNUSABLE
@@ -279,7 +279,7 @@ cdef class Snapshot:
         """Load a snapshot from a file, mapped, not read. The file must not be changed in place. Raises SnapshotError, OSError."""
         with open(path, "rb") as file:
             try:
-                mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:
                 raise SnapshotError("not a snapshot: the file is empty") from error
         return open_snapshot(mapped)
@@ -331,7 +331,7 @@ cdef class Snapshot:
     def evaluate(self, flag_key, context, *, now=None):
         """One flag for one context; see snapshot.pyi."""
         cdef PyObject *found = PyDict_GetItemWithError(self.indexes, flag_key)
-        cdef Workspace w
+        cdef _Workspace w
         cdef uint32_t flag, outcome
         if found == NULL:
             if not isinstance(flag_key, str):
@@ -353,7 +353,7 @@ cdef class Snapshot:
 
     def evaluate_all(self, context, *, now=None):
         """All flags for one context, from one snapshot; see snapshot.pyi."""
-        cdef Workspace w
+        cdef _Workspace w
         if type(context) is PreparedContext:
             return self.all_of(self.workspace_of(<PreparedContext>context, now))
         check_context(context)
@@ -364,7 +364,7 @@ cdef class Snapshot:
         finally:
             self.give(w)
 
-    cdef dict all_of(self, Workspace w):
+    cdef dict all_of(self, _Workspace w):
         cdef dict evaluations = {}
         cdef uint32_t i, outcome
         fill_matrix(&w.c, 0, self.image.word_count)
@@ -385,7 +385,7 @@ cdef class Snapshot:
         cdef PreparedContext prepared = PreparedContext.__new__(PreparedContext)
         cdef uint32_t i
         prepared.snapshot = self
-        prepared.workspace = Workspace(self)
+        prepared.workspace = _Workspace(self)
         context_reset(&prepared.workspace.c, self.microseconds(None))
         self.fill(prepared.workspace, context, NULL, self.image.node_count)
         for i in range(self.image.slot_count):
@@ -408,7 +408,7 @@ cdef class Snapshot:
 
     cdef tuple answer(self, bytes body, str etag, bint client, object now):
         """(ETag, bulk answer); the answer is None if `etag` names it. An ETag is only worked out where `etag` is not None."""
-        cdef Workspace w = self.take(now)
+        cdef _Workspace w = self.take(now)
         cdef Reader r
         cdef uint8_t *to
         cdef PyObject *reply
@@ -439,7 +439,7 @@ cdef class Snapshot:
         cdef Reader r
         cdef uint8_t *to
         cdef uint32_t flag
-        cdef Workspace w
+        cdef _Workspace w
         cdef PyObject *reply
         found = self.indexes.get(flag_key)
         if found is None or (client and not self.image.flags[<uint32_t>found].bits & FLAG_CLIENT_VISIBLE):
@@ -473,7 +473,7 @@ cdef class Snapshot:
         if PyBytes_GET_SIZE(body) > MAX_BODY:
             return too_large()
         cdef int64_t moment = self.microseconds(now)
-        cdef Workspace w = self.take(now)
+        cdef _Workspace w = self.take(now)
         cdef Batch b
         cdef bytes reply
         memset(&b, 0, sizeof(Batch))
@@ -484,7 +484,7 @@ cdef class Snapshot:
             self.give(w)
         return to_msgpack(reply) if encoding == "msgpack" and not reply.startswith(b'{"errorCode"') else reply
 
-    cdef bytes batch(self, Batch *b, Workspace w, bytes body, bint client, int64_t now):
+    cdef bytes batch(self, Batch *b, _Workspace w, bytes body, bint client, int64_t now):
         cdef PyObject *reply
         cdef uint8_t *start
         cdef size_t used, row, room
@@ -665,20 +665,20 @@ cdef class Snapshot:
             raise ValueError("`now` is in milliseconds since the epoch, within ±8.64e15")
         return milliseconds * 1000
 
-    cdef Workspace take(self, object now):
+    cdef _Workspace take(self, object now):
         cdef int64_t moment = self.microseconds(now) if self.image.timed or now is not None else 0
-        cdef Workspace w = self.pool.pop() if self.pool else Workspace(self)
+        cdef _Workspace w = self.pool.pop() if self.pool else _Workspace(self)
         context_reset(&w.c, moment)
         return w
 
-    cdef void give(self, Workspace w):
+    cdef void give(self, _Workspace w):
         w.release()
         if len(self.pool) < 4:
             arena_trim(&w.c.arena)
             self.pool.append(w)
 
-    cdef Workspace workspace_of(self, PreparedContext prepared, object now):
-        cdef Workspace w = prepared.workspace
+    cdef _Workspace workspace_of(self, PreparedContext prepared, object now):
+        cdef _Workspace w = prepared.workspace
         cdef int64_t moment
         cdef uint32_t i
         if prepared.snapshot is not self:
@@ -696,7 +696,7 @@ cdef class Snapshot:
             w.c.now = moment
         return w
 
-    cdef int fill(self, Workspace w, object context, const uint16_t *nodes, uint32_t count) except -1:
+    cdef int fill(self, _Workspace w, object context, const uint16_t *nodes, uint32_t count) except -1:
         """Set the values of these nodes (NULL: of all) from a mapping."""
         cdef uint32_t i, node
         cdef const Node *n

@@ -14,7 +14,13 @@ from tests.engine.environments import everything, snapshot_of
 
 SNAPSHOT = everything()
 CONTEXTS: list[dict[str, Any]] = [
-    {"targetingKey": f"u-{i}", "country": ["DE", "FR", "US"][i % 3], "account": {"id": i}, "name": 'quo"te\\ é', "beta": i % 2 == 0}
+    {
+        "targetingKey": f"u-{i}",
+        "country": ["DE", "FR", "US"][i % 3],
+        "account": {"id": i},
+        "name": 'quo"te\\ é',
+        "beta": i % 2 == 0,
+    }
     for i in range(40)
 ]
 CONTEXTS.append({"country": "DE"})
@@ -76,7 +82,10 @@ def test_members_may_come_in_any_order() -> None:
         (b'{"contexts":[{},3]}', "INVALID_CONTEXT: contexts[1]: a context is not an object, at byte 16"),
         (b'{"contexts":[{},{"a":1,"a":1}]}', "PARSE_ERROR: contexts[1]: a member is there twice, at byte 23"),
         (b'{"contexts":[{}],"flags":"a"}', "INVALID_CONTEXT: `flags` is not a list, at byte 25"),
-        (b'{"contexts":[{}],"flags":[1]}', "INVALID_CONTEXT: `flags` holds something that is not a flag key, at byte 25"),
+        (
+            b'{"contexts":[{}],"flags":[1]}',
+            "INVALID_CONTEXT: `flags` holds something that is not a flag key, at byte 25",
+        ),
         (b'{"contexts":[{}],"flags":["a b"]}', "INVALID_CONTEXT: `flags` holds something that is not a flag key"),
         (b'{"contexts":[{}],"flags":[""]}', "INVALID_CONTEXT: `flags` holds something that is not a flag key"),
         (b'{"contexts":[{}],"flags":["' + b"a" * 300 + b'"]}', "INVALID_CONTEXT: `flags` holds something that is not"),
@@ -117,27 +126,41 @@ def test_a_reply_too_large_is_refused() -> None:
 
 def test_deep_and_odd_values_survive_messagepack() -> None:
     rng = random.Random(5)
-    value: Any = {"numbers": [0, -1, 127, 128, 255, 256, 65535, 65536, 2**32, 2**53 - 1, -32, -33, -(2**31), 1.5, 1e300, 1.0]}
+    value: Any = {
+        "numbers": [0, -1, 127, 128, 255, 256, 65535, 65536, 2**32, 2**53 - 1, -32, -33, -(2**31), 1.5, 1e300, 1.0]
+    }
     value["long"] = {f"k{i}": "ü" * rng.randrange(300) for i in range(40)}
     value["texts"] = ["", "a" * 31, "a" * 32, "a" * 255, "a" * 256, "a" * 40_000, True, False, None]
     for _ in range(12):
         value = {"in": [value]}
-    snapshot = snapshot_of({"flags": {"odd": {"type": "object", "variants": {"v": {"x": 1}, "w": value["in"][0]}, "fallthrough": "w"}}})
+    snapshot = snapshot_of(
+        {"flags": {"odd": {"type": "object", "variants": {"v": {"x": 1}, "w": value["in"][0]}, "fallthrough": "w"}}}
+    )
     for style in ("full", "compact"):
         body = json.dumps({"contexts": [{}], "format": style}).encode()
-        assert msgspec.msgpack.decode(snapshot.evaluate_batch(body, encoding="msgpack")) == json.loads(snapshot.evaluate_batch(body))
+        assert msgspec.msgpack.decode(snapshot.evaluate_batch(body, encoding="msgpack")) == json.loads(
+            snapshot.evaluate_batch(body)
+        )
 
 
 def test_etags_follow_what_flags_read() -> None:
     def etag(now: int = 0, client: bool = False, **context: Any) -> str:
-        return SNAPSHOT.evaluate_json_if_changed(json.dumps({"context": context}).encode(), None, now=now, client=client)[0]
+        return SNAPSHOT.evaluate_json_if_changed(
+            json.dumps({"context": context}).encode(), None, now=now, client=client
+        )[0]
 
     base = etag(country="DE", targetingKey="u")
     assert base == etag(targetingKey="u", country="DE", nobody="reads", this=[1, {}])
     assert base == etag(now=5, country="FR", targetingKey="u")  # the same class
-    different = {base, etag(country="US", targetingKey="u"), etag(country="DE", targetingKey="v"), etag(country="DE"),
-                 etag(client=True, country="DE", targetingKey="u"), etag(now=1_893_456_000_000, country="DE", targetingKey="u"),
-                 etag(country="DE", targetingKey="u", email="a@example.com")}  # fmt: skip
+    different = {
+        base,
+        etag(country="US", targetingKey="u"),
+        etag(country="DE", targetingKey="v"),
+        etag(country="DE"),
+        etag(client=True, country="DE", targetingKey="u"),
+        etag(now=1_893_456_000_000, country="DE", targetingKey="u"),
+        etag(country="DE", targetingKey="u", email="a@example.com"),
+    }
     assert len(different) == 7
     body = b'{"context":{"country":"DE","targetingKey":"u"}}'
     for header in (base, f"W/{base}", f'"x", {base}', "*"):

@@ -24,6 +24,10 @@ class Plan(StrEnum):
     BETA = "beta"
 
 
+class Key(StrEnum):
+    CONSTANT = "constant"
+
+
 class One(IntEnum):
     ONE = 1
 
@@ -93,18 +97,22 @@ def test_nested_lists_beyond_the_limit_are_unusable() -> None:
 
 
 def test_a_subclass_of_str_is_a_key_and_a_value() -> None:
-    assert SNAPSHOT.evaluate("checkout", {"plan": Plan.BETA, "targetingKey": "u", "app": {"version": "3"}}).variant == "new"
-    assert SNAPSHOT.evaluate(StrEnum("K", {"K": "constant"}).K, {}).value == "A"
+    assert (
+        SNAPSHOT.evaluate("checkout", {"plan": Plan.BETA, "targetingKey": "u", "app": {"version": "3"}}).variant
+        == "new"
+    )
+    assert SNAPSHOT.evaluate(Key.CONSTANT, {}).value == "A"
 
 
 def test_misuse_raises() -> None:
+    bad: Any
     for bad in (None, [], "x", 7):
         with pytest.raises(TypeError, match="a context is a mapping or prepared"):
-            SNAPSHOT.evaluate("checkout", bad)  # type: ignore[arg-type]
+            SNAPSHOT.evaluate("checkout", bad)
         with pytest.raises(TypeError, match="a context is a mapping or prepared"):
-            SNAPSHOT.evaluate_all(bad)  # type: ignore[arg-type]
+            SNAPSHOT.evaluate_all(bad)
         with pytest.raises(TypeError, match="a context is a mapping or prepared"):
-            SNAPSHOT.evaluate("no-such-flag", bad)  # type: ignore[arg-type]
+            SNAPSHOT.evaluate("no-such-flag", bad)
     with pytest.raises(TypeError, match="a flag key is a str, not int"):
         SNAPSHOT.evaluate(7, {})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="prepared for another snapshot"):
@@ -149,7 +157,13 @@ def test_time_is_of_the_call() -> None:
     new_year = 1_893_456_000_000  # 2030-01-01T00:00:00Z
     context = {"account": {"id": "a"}}
     prepared = SNAPSHOT.prepare(context)
-    for now, variant in [(new_year - 1, "small"), (new_year, "large"), (new_year - 1, "small"), (0, "small"), (2 * new_year, "large")]:
+    for now, variant in [
+        (new_year - 1, "small"),
+        (new_year, "large"),
+        (new_year - 1, "small"),
+        (0, "small"),
+        (2 * new_year, "large"),
+    ]:
         assert SNAPSHOT.evaluate("limits", context, now=now).variant == variant
         assert SNAPSHOT.evaluate("limits", prepared, now=now).variant == variant
         assert SNAPSHOT.evaluate_all(prepared, now=now)["limits"].variant == variant
@@ -169,7 +183,12 @@ def test_answers_are_immutable_and_objects_are_the_callers() -> None:
 
 
 def test_a_prepared_context_is_a_copy() -> None:
-    context: dict[str, Any] = {"country": "DE", "tags": ["vip"], "account": {"id": "a" * 500}, "targetingKey": "u" * 300}
+    context: dict[str, Any] = {
+        "country": "DE",
+        "tags": ["vip"],
+        "account": {"id": "a" * 500},
+        "targetingKey": "u" * 300,
+    }
     expected = SNAPSHOT.evaluate_all(context, now=0)
     prepared = SNAPSHOT.prepare(context)
     context["tags"].clear()
@@ -194,7 +213,10 @@ def test_what_it_is() -> None:
 
 
 def test_from_many_threads_at_once() -> None:
-    contexts = [{"targetingKey": f"u-{i}", "country": "DE", "email": f"root@{i}.test", "app": {"version": "2.4"}} for i in range(50)]
+    contexts = [
+        {"targetingKey": f"u-{i}", "country": "DE", "email": f"root@{i}.test", "app": {"version": "2.4"}}
+        for i in range(50)
+    ]
     expected = [SNAPSHOT.evaluate_all(context, now=0) for context in contexts]
     wrong: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The strict JSON reader: every rule of docs/semantics.md, JSON that is read, and agreement with Python's json elsewhere."""
+"""The strict JSON reader: every rule of docs/semantics.md, JSON that is read; elsewhere as Python's json."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ REFUSED = [
     (b'{"context":{"x":"\xed\xa0\x80"}}', "PARSE_ERROR: not UTF-8, at byte 17"),
     (b'{"context":{"x":"\xc0\xaf"}}', "PARSE_ERROR: not UTF-8, at byte 17"),
     (b'{"context":{"x":"a\nb"}}', "PARSE_ERROR: a string with a control character, a wrong escape or a lone surrogate"),
-    (b'{"context":{"x":"\\ud83d"}}', "PARSE_ERROR: a string with a control character, a wrong escape or a lone surrogate"),
+    (
+        b'{"context":{"x":"\\ud83d"}}',
+        "PARSE_ERROR: a string with a control character, a wrong escape or a lone surrogate",
+    ),
     (b'{"context":{"x":"\\udc00\\ud83d"}}', "PARSE_ERROR: a string with a control character"),
     (b'{"context":{"x":"\\x41"}}', "PARSE_ERROR: a string with a control character"),
     (b'{"context":{"x":"\\u00g0"}}', "PARSE_ERROR: a string with a control character"),
@@ -90,27 +93,73 @@ def test_members_beyond_the_first_few_are_kept_apart(place: str) -> None:
 
 PROBES = {
     "flags": {
-        name: {"type": "boolean", "variants": {"on": True, "off": False}, "rules": [{"when": when, "serve": "on"}], "fallthrough": "off"}
+        name: {
+            "type": "boolean",
+            "variants": {"on": True, "off": False},
+            "rules": [{"when": when, "serve": "on"}],
+            "fallthrough": "off",
+        }
         for name, when in {
-            "has": "has(x)", "one": "x == 1", "small": "x < 0.5", "large": "x > 9007199254740990", "true": "x",
-            "a": 'x == "a"', "nul": 'x == "\\u0000"', "emoji": 'x == "\U0001f600"', "three": "size(x) == 3", "deep": "x.y == 1",
-            "third": "x == 0.3", "tiny": "x == 5e-324", "huge": "x == 1.7976931348623157e308", "quote": 'x == "\\"\\\\/\\b\\f\\n\\r\\t"',
+            "has": "has(x)",
+            "one": "x == 1",
+            "small": "x < 0.5",
+            "large": "x > 9007199254740990",
+            "true": "x",
+            "a": 'x == "a"',
+            "nul": 'x == "\\u0000"',
+            "emoji": 'x == "\U0001f600"',
+            "three": "size(x) == 3",
+            "deep": "x.y == 1",
+            "third": "x == 0.3",
+            "tiny": "x == 5e-324",
+            "huge": "x == 1.7976931348623157e308",
+            "quote": 'x == "\\"\\\\/\\b\\f\\n\\r\\t"',
         }.items()
     }
-}  # fmt: skip
+}
 
 READ = [
-    (b"1", "has one"), (b"1.0", "has one"), (b"1e0", "has one"), (b"10e-1", "has one"), (b"1E+0", "has one"),
-    (b"-0", "has small"), (b"-0.0", "has small"), (b"0.3", "has small third"), (b"0.30000000000000000000000000000001", "has small third"),
-    (b"3e-1", "has small third"), (b"5e-324", "has small tiny"), (b"1e-400", "has small"), (b"1.7976931348623157e308", "has large huge"),
-    (b"1e999", "has"), (b"-1e999", "has"), (b"9007199254740991", "has large"), (b"9007199254740992", "has"), (b"9007199254740992.0", "has large"),
-    (b"-9007199254740992", "has"), (b"123456789012345678901234567890", "has"), (b"1e20", "has large"),
-    (b"null", ""), (b"true", "has true"), (b"false", "has"), (b'"a"', "has a"), (b'"\\u0061"', "has a"), (b'"\\u0000"', "has nul"),
-    (b'"\\ud83d\\ude00"', "has emoji"), ('"\U0001f600"'.encode(), "has emoji"), (b'"\\"\\\\\\/\\b\\f\\n\\r\\t"', "has quote"),
-    (b'"abc"', "has three"), ('"äöü"'.encode(), "has three"), (b"[1,2,3]", "has three"), (b'{"a":1,"b":null,"c":[]}', "has three"),
-    (b"[]", "has"), (b"{}", "has"), (b'{"y":1}', "has deep"), (b'{ "y" : 1 , "z" : [ ] }', "has deep"),
-    (b"[" + b"0," * 4096 + b"0]", "has"), (b"[" * 30 + b"]" * 30, "has"),
-]  # fmt: skip
+    (b"1", "has one"),
+    (b"1.0", "has one"),
+    (b"1e0", "has one"),
+    (b"10e-1", "has one"),
+    (b"1E+0", "has one"),
+    (b"-0", "has small"),
+    (b"-0.0", "has small"),
+    (b"0.3", "has small third"),
+    (b"0.30000000000000000000000000000001", "has small third"),
+    (b"3e-1", "has small third"),
+    (b"5e-324", "has small tiny"),
+    (b"1e-400", "has small"),
+    (b"1.7976931348623157e308", "has large huge"),
+    (b"1e999", "has"),
+    (b"-1e999", "has"),
+    (b"9007199254740991", "has large"),
+    (b"9007199254740992", "has"),
+    (b"9007199254740992.0", "has large"),
+    (b"-9007199254740992", "has"),
+    (b"123456789012345678901234567890", "has"),
+    (b"1e20", "has large"),
+    (b"null", ""),
+    (b"true", "has true"),
+    (b"false", "has"),
+    (b'"a"', "has a"),
+    (b'"\\u0061"', "has a"),
+    (b'"\\u0000"', "has nul"),
+    (b'"\\ud83d\\ude00"', "has emoji"),
+    ('"\U0001f600"'.encode(), "has emoji"),
+    (b'"\\"\\\\\\/\\b\\f\\n\\r\\t"', "has quote"),
+    (b'"abc"', "has three"),
+    ('"äöü"'.encode(), "has three"),
+    (b"[1,2,3]", "has three"),
+    (b'{"a":1,"b":null,"c":[]}', "has three"),
+    (b"[]", "has"),
+    (b"{}", "has"),
+    (b'{"y":1}', "has deep"),
+    (b'{ "y" : 1 , "z" : [ ] }', "has deep"),
+    (b"[" + b"0," * 4096 + b"0]", "has"),
+    (b"[" * 30 + b"]" * 30, "has"),
+]
 
 
 @pytest.mark.parametrize(("text", "expected"), READ, ids=lambda value: repr(value[:30]))

@@ -1,7 +1,7 @@
 """No blob, however broken, crashes or hangs the engine: it is refused, or it is harmless.
 
-Every mutation gets a right digest again, so that it is the verifier that is tested and not BLAKE2b. 3,000 mutations by default,
-100,000 with BURGEE_PROFILE=nightly, and the same under the sanitizers with `make sanitize`.
+Every mutation gets a right digest again, so that it is the verifier that is tested and not BLAKE2b. 3,000 mutations by
+default, 100,000 with BURGEE_PROFILE=nightly, and the same under the sanitizers with `make sanitize`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,20 @@ CONTEXTS = [
     {},
     {"targetingKey": "u-1", "country": "DE", "app": {"version": "2.3.0-rc.10"}, "account": {"id": 7}, "beta": True},
     {"targetingKey": 17, "email": "a@example.com", "plan": "beta", "address": "10.1.2.3", "name": "GRün", "age": 17},
-    {"cart": [{"sku": "x-1", "price": 10}, {"sku": None}, 3], "tags": ["vip"], "created": "2025-12-31T23:59:59Z", "app": 3},
-    {"email": "root@h.test", "created": 1e9, "address": "2001:db8::1", "account": {"id": "a"}, "name": 3, "tags": [[], {}]},
+    {
+        "cart": [{"sku": "x-1", "price": 10}, {"sku": None}, 3],
+        "tags": ["vip"],
+        "created": "2025-12-31T23:59:59Z",
+        "app": 3,
+    },
+    {
+        "email": "root@h.test",
+        "created": 1e9,
+        "address": "2001:db8::1",
+        "account": {"id": "a"},
+        "name": 3,
+        "tags": [[], {}],
+    },
 ]
 BODIES = [msgspec.json.encode({"context": context}) for context in CONTEXTS]
 BATCHES = [
@@ -94,7 +106,9 @@ def test_mutations(share: int) -> None:
             width = rng.choice([1, 2, 4, 8])
             at = offset + rng.randrange(length)
             at -= at % width
-            value = rng.choice([0, 1, 2, 0xFF, 0xFFFF, 0x7FFF, 0x8000, 0xFFFFFFFF, 0x7FFFFFFF, 2**64 - 1, rng.getrandbits(64)])
+            value = rng.choice(
+                [0, 1, 2, 0xFF, 0xFFFF, 0x7FFF, 0x8000, 0xFFFFFFFF, 0x7FFFFFFF, 2**64 - 1, rng.getrandbits(64)]
+            )
             if rng.random() < 0.3:
                 value = int.from_bytes(blob[at : at + width], "little") + rng.choice([-1, 1, 8, -8])
             blob[at : at + width] = (value % 2 ** (8 * width)).to_bytes(width, "little")[: len(blob) - at]
