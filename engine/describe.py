@@ -1,8 +1,9 @@
 """What is in a snapshot, in words: for `burgee inspect`.
 
-    Snapshot  ->  {"flags": [{"key": "checkout", "tree": [{"test": "country in {'DE'}", "yes": "conjunction 0", "no": 1}]}]}
+    Snapshot  ->  {"flags": [{"key": "checkout", "tree": [{"test": "country in {'DE'}", "yes": "conjunction 0", …
 
-Works on the records that Snapshot._layout gives and reads no source map: it shows what is evaluated, not what was written.
+Works on the records that Snapshot._layout gives and reads no source map: it shows what is evaluated, not what was
+written.
 """
 
 from __future__ import annotations
