@@ -40,7 +40,7 @@ def test_there_are_three_tenants_and_thirty_flags() -> None:
 
 FEATURES = (
     'include: exclude: by: salt: split: prerequisites: environments: clientVisible: segment(" flag(" semver( '
-    "timestamp( duration( now ip( cidr( .matches( .exists( .all( lower( startsWith( endsWith( contains( size( has( in ? !"
+    "timestamp( duration( now ip( cidr( .matches( .exists( .all( lower( startsWith( endsWith( contains( size( has( in ?"
 ).split()
 
 
