@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from rules_compiler import dialects, ir
 from rules_compiler.codegen import generate
 from rules_compiler.diagnostics import CompileError, Diagnostic, Report, shown
@@ -56,6 +58,7 @@ def compile_flags(
     `flag_set_id` goes into the metadata of every answer. Raises CompileError, and nothing else, whatever the input.
     """
     report = Report()
+    source: dialects.Source | None = None
     try:
         if not 0 <= version < 2**64:
             report.error("B902", "", f"version {version} is not from 0 to 2^64 - 1")
@@ -68,7 +71,7 @@ def compile_flags(
         report.extend(error.diagnostics)
     except Exception as error:
         raise CompileError((*report.diagnostics, _internal(error))) from error
-    raise CompileError(report.diagnostics)
+    raise CompileError(_with_lines(report, source))
 
 
 def lint(document: bytes | Mapping[str, Any], *, dialect: str = "burgee") -> list[Diagnostic]:
@@ -77,12 +80,11 @@ def lint(document: bytes | Mapping[str, Any], *, dialect: str = "burgee") -> lis
     try:
         source = _read(document, dialect, report)
         findings = [_findings(source, name) for name in source.environments] if source is not None else []
+        for found in findings:
+            report.extend(e for e in found if e.code not in EVERYWHERE or all(e in others for others in findings))
+        return _with_lines(report, source)
     except Exception as error:
-        report.add(_internal(error))
-        findings = []
-    for found in findings:
-        report.extend(e for e in found if e.code not in EVERYWHERE or all(e in others for others in findings))
-    return list(report.diagnostics)
+        return [*report.diagnostics, _internal(error)]
 
 
 def _findings(source: dialects.Source, environment: str) -> tuple[Diagnostic, ...]:
@@ -206,6 +208,12 @@ _FLAGS: Final[Kept[PlannedFlag]] = Kept(50_000)
 _SEGMENTS: Final[Kept[InlinedSegment]] = Kept(10_000)
 
 
+def forget_compiled() -> None:
+    """Empty what the passes keep: for measuring a cold start."""
+    _FLAGS.clear()
+    _SEGMENTS.clear()
+
+
 def _passed(passes: tuple[ConditionPass, ...], condition: ir.Expr, scope: Scope, report: Report) -> ir.Expr:
     for each in passes:
         condition = each(condition, scope, report)
@@ -219,6 +227,15 @@ def _read(document: bytes | Mapping[str, Any], dialect: str, report: Report) -> 
         report.error("B901", "", f"unknown dialect {shown(str(dialect))}", hint=f"one of {known}")
         return None
     return reader(document, report)
+
+
+def _with_lines(report: Report, source: dialects.Source | None) -> list[Diagnostic]:
+    """Front ends give the line themselves; passes know only places."""
+    lines = [source.line_of(each.place) if source is not None else None for each in report.diagnostics]
+    return [
+        msgspec.structs.replace(each, document_line=line) if line is not None and each.document_line is None else each
+        for each, line in zip(report.diagnostics, lines, strict=True)
+    ]
 
 
 def _internal(error: Exception) -> Diagnostic:

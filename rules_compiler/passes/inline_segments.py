@@ -78,7 +78,7 @@ def inline_segments(condition: ir.Expr, scope: Scope, report: Report) -> ir.Expr
         message = f"with its segments written in, the condition is {inliner.depth} levels deep, more than {DEPTH}"
         report.error("B411", scope.place, message, hint="name fewer segments inside each other")
     elif inliner.too_nested is not None:
-        message = f"{shown(inliner.too_nested)} nests quantifiers more than {limits.QUANTIFIER_NESTING} deep here"
+        message = f"segment {shown(inliner.too_nested)} nests quantifiers over {limits.QUANTIFIER_NESTING} deep here"
         report.error("B411", scope.place, message, hint="name the segment outside `exists` and `all`")
     else:
         return inlined

@@ -3,13 +3,14 @@ import pytest
 from rules_compiler import ir
 from rules_compiler.diagnostics import Report
 from rules_compiler.passes.build_tree import build_tree
-from tests.compiler.passes.golden import Case, cases, conjunctions_of
+from tests.compiler.golden_files import Golden, golden
+from tests.compiler.passes.flags import conjunctions_of
 from tests.compiler.passes.notation import shown_literals
 
 
-@pytest.mark.parametrize("case", cases("build_tree"), ids=lambda case: case.name)
-def test_golden(case: Case, update_golden: bool) -> None:
-    _, conjunctions = conjunctions_of(case.rules, Report())
+@pytest.mark.parametrize("case", golden("build_tree"), ids=lambda case: case.name)
+def test_golden(case: Golden, update_golden: bool) -> None:
+    _, conjunctions = conjunctions_of(case.given, Report())
     lines = []
     for i, node in enumerate(build_tree(conjunctions)):
         literal = conjunctions[node.conjunction].literals[node.literal]

@@ -2,12 +2,13 @@ import pytest
 
 from rules_compiler.diagnostics import Report
 from rules_compiler.passes.push_negations import push_negations
-from tests.compiler.passes.golden import Case, cases, passed, told
+from tests.compiler.golden_files import Golden, golden
+from tests.compiler.passes.flags import passed, told
 from tests.compiler.passes.notation import shown
 
 
-@pytest.mark.parametrize("case", cases("push_negations"), ids=lambda case: case.name)
-def test_golden(case: Case, update_golden: bool) -> None:
+@pytest.mark.parametrize("case", golden("push_negations"), ids=lambda case: case.name)
+def test_golden(case: Golden, update_golden: bool) -> None:
     report = Report()
-    conditions = passed(case.rules, push_negations, report)
+    conditions = passed(case.given, push_negations, report)
     case.check("\n".join(map(shown, conditions)) + told(report), update_golden)
