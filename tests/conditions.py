@@ -27,7 +27,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What a path usually holds. Every now and then a condition treats it as something else.
 ATTRIBUTES: dict[str, tuple[Path, ...]] = {
-    "string": (("country",), ("plan",), ("email",), ("user", "profile", "city"), ("account", "plan"), ("locale",)),
+    "string": (
+        ("country",),
+        ("plan",),
+        ("email",),
+        ("user", "profile", "city"),
+        ("account", "plan"),
+        ("locale",),
+        ("targetingKey",),
+        ("user",),
+    ),  # an object at times
     "number": (("age",), ("cart", "total"), ("account", "seats"), ("score",)),
     "boolean": (("beta",), ("account", "trial"), ("user", "admin")),
     "version": (("app", "version"), ("os", "version")),
@@ -39,7 +48,14 @@ ATTRIBUTES: dict[str, tuple[Path, ...]] = {
     "objects": (("devices",), ("cart", "items")),
     "lists": (("matrix",),),
 }
-ELEMENT: dict[str, Path] = {"string": ("os",), "number": ("year",), "boolean": ("rooted",), "version": ("build",)}
+ELEMENT: dict[str, Path] = {
+    "string": ("os",),
+    "number": ("year",),
+    "boolean": ("rooted",),
+    "version": ("build",),
+    "time": ("seen",),
+    "address": ("addr",),
+}
 
 WORDS = (
     "",
@@ -137,13 +153,13 @@ def condition(w: Writing, depth: int, flags: bool = True, variables: tuple[str, 
 def _atom(w: Writing, flags: bool, variables: tuple[str, ...]) -> str:
     rng = w.rng
     draw = rng.random()
-    if flags and draw < 0.08 and w.nameable():
+    if flags and w.nameable() and rng.random() < 0.08:
         return _flag_atom(w)
-    if w.segments and draw < 0.16 and not variables:
+    if w.segments and draw < (0.02 if variables else 0.16):
         return f'segment("{rng.choice(w.segments)}")'
-    if draw < 0.19 and not variables:
+    if draw < (0.04 if variables else 0.19):
         return _now_atom(w)
-    if draw < 0.22:
+    if draw < (0.06 if variables else 0.22):
         return rng.choice(("true", "false"))
     if variables and draw < 0.85:
         return _element_atom(w, variables)
