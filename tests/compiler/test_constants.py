@@ -54,9 +54,11 @@ def test_versions(text: str, version: str | None) -> None:
 
 def test_versions_are_ordered_as_semver_section_11() -> None:
     written = (
-        "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 1.0.1 1.10.0 2.0.0"
+        "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 "
+        "1.0.0 1.0.1 1.10.0 2.0.0"
     ).split()
-    assert sorted(written[::-1], key=version_order) == written
+    backwards = written[::-1]
+    assert sorted(backwards, key=version_order) == written
     long = "1.0.0-" + "9" * 5000
     assert version_order("1.0.0-10") < version_order(long) < version_order("1.0.0-a")
 
