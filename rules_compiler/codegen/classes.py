@@ -20,9 +20,11 @@ from functools import lru_cache
 from operator import sub
 
 from rules_compiler.codegen.atoms import Ask, ClassAtom, Cut
+from rules_compiler.codegen.dictionary import Dictionary, dictionary
 from rules_compiler.codegen.hashing import id_table
 from rules_compiler.codegen.keys import Point
 from rules_compiler.codegen.layout import RUN
+from rules_compiler.codegen.limits import CLASS_BITS, attribute, check
 from rules_compiler.codegen.masks import mask_of
 from rules_compiler.codegen.tables import colliding
 
@@ -49,7 +51,7 @@ class Partition:
     default: int  # the class that most values are likely to be in
     points: tuple[Point, ...]
     regions: tuple[int, ...]  # classes: below points[0], on it, between points[0] and points[1], …
-    strings: tuple[tuple[bytes, int], ...]
+    strings: Dictionary | None
     ids: Ids | None
     true: Mapping[ClassAtom, int]
     known: Mapping[ClassAtom, int]
@@ -98,12 +100,13 @@ class _Sorter:
         texts, listed = self.accepted_texts()
         count = len(self.classes)
         everything = (1 << count) - 1
+        of_texts = mask_of({kinds[STRING], *texts.values()})
         known_by_domain = {
             "has": everything,
             "booleans": 1 << kinds[FALSE] | 1 << kinds[TRUE],
-            "ordered": mask_of(regions),
-            "strings": mask_of([kinds[STRING], *texts.values()]),
-            "ids": mask_of([kinds[STRING], *texts.values()]),
+            "ordered": mask_of({*regions}),
+            "strings": of_texts,
+            "ids": of_texts,
         }
         true: dict[ClassAtom, int] = {}
         for index, atom in enumerate(self.atoms):
@@ -121,7 +124,7 @@ class _Sorter:
             default=kinds[STRING] if self.texts else regions[0] if points else kinds[MISSING],
             points=points,
             regions=regions,
-            strings=() if self.lists else tuple(texts.items()),
+            strings=dictionary(texts.items()) if texts and not self.lists else None,
             ids=_ids(texts) if self.lists else None,
             true=true,
             known={atom: known_by_domain[atom.domain] for atom in self.atoms},
@@ -142,6 +145,8 @@ class _Sorter:
         """Breakpoints, the class of each region, and for each ordered atom the classes with which it is true."""
         ordered = [(i, atom) for i, atom in enumerate(self.atoms) if atom.domain == "ordered"]
         points = sorted({cut.point for _, atom in ordered for span in atom.spans for cut in span if cut is not None})
+        what = f"comparisons of {attribute(self.atoms[0].slot.path)}"
+        check(what, len(ordered), CLASS_BITS // (len(points) + 1))
         index = {point: i for i, point in enumerate(points)}
         count = 2 * len(points) + 1
 
@@ -177,6 +182,9 @@ class _Sorter:
                 # All atoms of a slot of ids are about lists, so they have the same places.
                 texts = [text.encode() for text in self.lists[i]] if self.lists else atom.texts
                 only = (i,)
+                if not naming:
+                    naming = dict.fromkeys(texts, only)
+                    continue
                 for text in texts:
                     naming[text] = naming[text] + only if text in naming else only
         classes: dict[bytes, int] = {}

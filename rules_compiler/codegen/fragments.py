@@ -14,6 +14,7 @@ import msgspec
 
 from rules_compiler import ir
 from rules_compiler.codegen.layout import NONE16, OUTCOME_METADATA, Reason
+from rules_compiler.codegen.limits import FLAG_FRAGMENT_BYTES, check_flag
 
 _quoted = msgspec.json.Encoder().encode
 
@@ -33,6 +34,7 @@ class Outcomes:
         self.records: list[Outcome] = []
         self._fragments: list[bytes] = []
         self._length = 0
+        self._place = flag.place
         self._key = b'{"key":' + _quoted(flag.key)
         self._variants = {variant.name: (i, variant) for i, variant in enumerate(flag.variants)}
         self._known: dict[tuple[str | None, Reason, str | None], int] = {}
@@ -59,4 +61,7 @@ class Outcomes:
         self._fragments.append(fragment + b",")
         self._length += len(fragment) + 1
         self._known[variant, reason, unmet] = len(self.records) - 1
+        # Each prerequisite has an answer of its own, which repeats the off variant's value.
+        hint = "give the off variant a smaller value, or name fewer prerequisites"
+        check_flag(self._place, "bytes of answers", self._length, FLAG_FRAGMENT_BYTES, hint)
         return len(self.records) - 1

@@ -17,6 +17,7 @@ import msgspec
 from rules_compiler import ir
 from rules_compiler.codegen.flags import FlagWriter
 from rules_compiler.codegen.layout import PREDICATE, Header, Section, Via, assemble
+from rules_compiler.codegen.limits import FRAGMENT_BYTES, check
 from rules_compiler.codegen.links import Links, link
 from rules_compiler.codegen.masks import bits_of
 from rules_compiler.codegen.pieces import Piece, piece_of
@@ -32,7 +33,7 @@ _quoted = msgspec.json.Encoder().encode
 
 def generate(environment: ir.Environment, plans: Sequence[ir.Plan], *, version: int, flag_set_id: str) -> bytes:
     """`plans`: each flag after those it depends on. Raises CompileError where the snapshot would exceed its limits."""
-    pieces = [piece_of(plan, environment.segments) for plan in plans]
+    pieces = _pieces(environment, plans)
     pieces.sort(key=lambda piece: piece.bit_count > 0)  # constants first; stable
     links = link(pieces, environment.ids)
 
@@ -81,6 +82,15 @@ def generate(environment: ir.Environment, plans: Sequence[ir.Plan], *, version: 
     for writer in (slots, rows, programs, tests, flags):
         sections |= writer.sections()
     return assemble(header, sections)
+
+
+def _pieces(environment: ir.Environment, plans: Sequence[ir.Plan]) -> list[Piece]:
+    pieces, size = [], 0
+    for plan in plans:
+        pieces.append(piece_of(plan, environment.segments))
+        size += len(pieces[-1].fragments)
+        check("bytes of answers", size, FRAGMENT_BYTES)
+    return pieces
 
 
 def _metadata(flag_set_id: str, version: int) -> bytes:

@@ -157,7 +157,7 @@ PREDICATES: Final = 16_000
 BITS: Final = 1 << 21
 FLAG_BITS: Final = 16_000
 CLASSES: Final = 30_000
-CHUNK_BYTES: Final = 32 << 20
+CHUNK_BYTES: Final = (32 << 20) - 2  # without the braces around them
 OP_DEPTH: Final = 48
 
 ALIGNMENT: Final = 64

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from rules_compiler.codegen import layout
 from rules_compiler.codegen.atoms import Ask, ClassAtom, SlotKey
 from rules_compiler.codegen.classes import Partition, partition
+from rules_compiler.codegen.limits import attribute, check
 from rules_compiler.codegen.pieces import Piece
 from rules_compiler.codegen.predicates import Predicate
-from rules_compiler.diagnostics import CompileError, Diagnostic
 
 Path = tuple[str, ...]
 Asked = dict[tuple[Ask, ...], list[int]]  # what conjunctions ask of a slot at once -> their bits
@@ -71,13 +71,13 @@ def link(pieces: Sequence[Piece], ids: Mapping[str, tuple[str, ...]]) -> Links:
     slots = sorted(atoms)
     paths.update(slot.path for slot in slots)
     prefixes = {path[:end] for path in paths for end in range(len(path) + 1)} | {()}
-    _check("attributes", len(prefixes), layout.NODES)
-    _check("readings of attributes", len(slots), layout.SLOTS)
-    _check("different conditions that need a program", len(predicates), layout.PREDICATES)
-    _check("alternatives in all rules together", bit, layout.BITS)
+    check("attributes", len(prefixes), layout.NODES)
+    check("readings of attributes", len(slots), layout.SLOTS)
+    check("different conditions that need a program", len(predicates), layout.PREDICATES)
+    check("alternatives in all rules together", bit, layout.BITS)
     partitions = {slot: partition(tuple(atoms[slot]), ids) for slot in slots}
     for slot, classes in partitions.items():
-        _check(f"values of `{'.'.join(slot.path)}` that differ", classes.class_count, layout.CLASSES)
+        check(f"values of {attribute(slot.path)} that differ", classes.class_count, layout.CLASSES)
     return Links(
         first_bits=first_bits,
         bit_count=bit,
@@ -92,9 +92,3 @@ def link(pieces: Sequence[Piece], ids: Mapping[str, tuple[str, ...]]) -> Links:
         needed_true=needed[True],
         needed_false=needed[False],
     )
-
-
-def _check(what: str, count: int, limit: int) -> None:
-    if count > limit:
-        message = f"the environment has {count:,} {what}, more than {limit:,}"
-        raise CompileError((Diagnostic("B530", "error", "", message, "split the document into several projects"),))

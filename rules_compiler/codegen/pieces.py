@@ -34,9 +34,9 @@ from rules_compiler.codegen.layout import (
     Reason,
     Via,
 )
+from rules_compiler.codegen.limits import check_flag
 from rules_compiler.codegen.predicates import Predicate, predicate
 from rules_compiler.codegen.source_map import Source, source_of
-from rules_compiler.diagnostics import CompileError, Diagnostic
 from rules_compiler.kept import Kept
 
 
@@ -119,10 +119,8 @@ class _Maker:
 
     def piece(self) -> Piece:
         flag, conjunctions = self.flag, _reachable(self.plan.conjunctions)
-        if len(conjunctions) > FLAG_BITS:
-            message = f"the rules have {len(conjunctions):,} alternatives, more than {FLAG_BITS:,}"
-            hint = "move parts of it into another flag"
-            raise CompileError((Diagnostic("B530", "error", flag.place, message, hint),))
+        hint = "move parts of it into another flag"
+        check_flag(flag.place, "alternatives in its rules", len(conjunctions), FLAG_BITS, hint)
         constant = self.constant(conjunctions)
         if constant:
             conjunctions = ()

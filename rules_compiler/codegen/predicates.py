@@ -165,7 +165,10 @@ class _Program:
                 return self.put(Op(_TEXT_TESTS[test], _operand(operand), text=pattern.encode()))
             case ir.CompareOperands(left=left, op=op, right=right, offset=offset):
                 other = self.put(Op(OpKind.OPERAND, _operand(right)))
-                return self.put(Op(OpKind.ORDER_OPERANDS, _operand(left), ORDERS[op], a=other, n=max(-_AGES, min(_AGES, offset))), other)
+                return self.put(
+                    Op(OpKind.ORDER_OPERANDS, _operand(left), ORDERS[op], a=other, n=max(-_AGES, min(_AGES, offset))),
+                    other,
+                )
             case ir.Quantified(kind=kind, operand=operand, body=body):
                 inner = self.add(body)
                 quantifier = OpKind.EXISTS if kind == "exists" else OpKind.ALL

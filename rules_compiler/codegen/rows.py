@@ -16,6 +16,7 @@ from typing import NamedTuple
 from rules_compiler.codegen.atoms import Ask
 from rules_compiler.codegen.classes import Partition
 from rules_compiler.codegen.layout import CLASS_ROW, DENSE, MAX_PATCHES, PATCH, Section
+from rules_compiler.codegen.limits import ROW_BYTES, check
 from rules_compiler.codegen.masks import edges_of, mask_of
 
 _WORD = (1 << 64) - 1
@@ -33,6 +34,7 @@ def rows_of(partition: Partition, asked: Mapping[tuple[Ask, ...], Sequence[int]]
         return SlotRows(0, 0, [0] * partition.class_count)
     first_word = min(min(bits) for bits in asked.values()) >> 6
     word_count = (max(max(bits) for bits in asked.values()) >> 6) - first_word + 1
+    check("bytes of rows", 8 * word_count * partition.class_count, ROW_BYTES)
     # Sweep over the classes: at each, some conjunctions begin to accept, or stop.
     toggles = [0] * (partition.class_count + 1)
     narrowed = 0
@@ -109,6 +111,7 @@ class RowWriter:
             first = self._dense[content] = self._words
             self._rows.append(content)
             self._words += word_count
+            check("bytes of rows", 8 * self._words, ROW_BYTES)
         return CLASS_ROW.pack(first, DENSE)
 
     def add_patches(self, content: bytes) -> int:

@@ -10,6 +10,7 @@ import struct
 
 from rules_compiler.codegen.atoms import SlotKey
 from rules_compiler.codegen.classes import Partition
+from rules_compiler.codegen.dictionary import linked
 from rules_compiler.codegen.hashing import hash64
 from rules_compiler.codegen.keys import Point
 from rules_compiler.codegen.layout import ID_TABLE, NODE, NONE16, POINT, SLOT, Section
@@ -91,14 +92,13 @@ class SlotWriter:
         return first
 
     def _add_dictionary(self, classes: Partition) -> tuple[int, int, int]:
-        if not classes.strings:
+        made = classes.strings
+        if made is None:
             return 0, 0, 0
-        intern = self._text.intern
-        entries, bits, seed = table([Item(hash64(text), *intern(text), of_text) for text, of_text in classes.strings])
         first = self._entry_count
-        self._dictionary.append(entries)
-        self._entry_count += 1 << bits
-        return first, bits, seed
+        self._dictionary.append(linked(made, self._text.append(made.texts)))
+        self._entry_count += 1 << made.bits
+        return first, made.bits, made.seed
 
     def _add_ids(self, classes: Partition) -> int:
         ids = classes.ids

@@ -3,7 +3,8 @@
     chunk 0: {"ids": {"beta.include": {"slot": 3, "classes": [2, 4]}}}
     chunk 1: {"banner": {"flag": {…}, "ids": []}, "checkout": {"flag": {…}, "ids": ["beta.include"]}}
 
-Where a chunk ends depends on the flag's key alone, so that a change of one flag compresses one chunk again.
+Where a chunk begins depends on the flag's key (and on how large a chunk may be), so that a change of one flag
+compresses one chunk again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import msgspec
 from msgspec.structs import replace
 
 from rules_compiler import ir
-from rules_compiler.codegen.layout import SOURCE_CHUNK
+from rules_compiler.codegen.layout import CHUNK_BYTES, SOURCE_CHUNK
+from rules_compiler.codegen.limits import check_flag
 
 FLAGS_IN_A_CHUNK: Final = 32  # on average
 _encode: Final = msgspec.json.Encoder().encode
@@ -83,9 +85,14 @@ def source_map(environment: object, flags: Iterable[tuple[str, int, Source]]) ->
     """`environment`: what chunk 0 says. `flags`: keys, their hashes and sources, in the order of keys."""
     parts: list[list[bytes]] = [[]]
     chunk_of: dict[str, int] = {}
+    size = 0
     for key, key_hash, source in flags:
-        if key_hash % FLAGS_IN_A_CHUNK == 0 and parts[-1]:
+        size += len(source.json) + 1
+        if parts[-1] and (key_hash % FLAGS_IN_A_CHUNK == 0 or size > CHUNK_BYTES):
             parts.append([])
+            size = len(source.json) + 1
+        hint = "move long lists of values into the `include` list of a segment"
+        check_flag(f"flags.{key}", "bytes with its segments written in", size, CHUNK_BYTES, hint)
         parts[-1].append(source.json)
         chunk_of[key] = len(parts)
     streams = [_compressed((_encode(environment)[1:-1],)), *(_compressed(tuple(part)) for part in parts if part)]

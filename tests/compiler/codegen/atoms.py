@@ -49,7 +49,9 @@ atoms: st.SearchStrategy[ir.Atom] = st.one_of(
 )
 
 values: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from([None, False, True, 2**53, float("nan"), "\ud800", [], ["a"], {}, {"a": None, "b": 1}, -0.0, 17, 1.5]),
+    st.sampled_from(
+        [None, False, True, 2**53, float("nan"), "\ud800", [], ["a"], {}, {"a": None, "b": 1}, -0.0, 17, 1.5]
+    ),
     st.sampled_from(NUMBERS),
     st.sampled_from(TEXTS),
     st.sampled_from(VERSIONS),

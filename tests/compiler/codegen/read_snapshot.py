@@ -1,6 +1,6 @@
-"""A second reader of snapshots, in Python: records by the names in engine/core/format.h, whose structs it parses itself.
+"""A second reader of snapshots: records by their names in engine/core/format.h, whose structs it parses itself.
 
-    blob   ->   Reader(blob).FLAGS[0].bit_count, .text(flag.key_at, flag.key_length), .bits(context), …
+    blob   ->   Reader(blob).FLAGS[0].bit_count, .text(flag.key_at, flag.key_length), .matrix(context), …
 
 It shares nothing with rules_compiler/codegen/layout.py or the engine, so that a slip in either of them shows.
 """
@@ -50,10 +50,10 @@ class Record:
                     fields.append(field)
         alignment = "0Q" if set("".join(codes)) & set("Qqd") else "0I" if "I" in "".join(codes) else "0H"
         self.struct = struct.Struct("@" + "".join(codes) + alignment)
-        self.type = namedtuple(name, fields)  # type: ignore[misc]
+        self.make: Any = namedtuple(name, fields)  # type: ignore[misc]
 
     def read(self, content: bytes) -> list[Any]:
-        return [self.type._make(fields) for fields in self.struct.iter_unpack(content)]
+        return [self.make(*fields) for fields in self.struct.iter_unpack(content)]
 
 
 @cache
@@ -191,7 +191,7 @@ class Reader:
     def class_of_text(self, slot: Any, text: bytes) -> int:
         if not slot.dictionary_bits:
             return int(slot.class_string)
-        where = {"first": slot.first_entry, "bits": slot.dictionary_bits, "seed": slot.dictionary_seed}
+        where: dict[str, Any] = {"first": slot.first_entry, "bits": slot.dictionary_bits, "seed": slot.dictionary_seed}
         found = self.found("DICTIONARY", text, **where)
         return int(slot.class_string) if found is None else found
 
@@ -236,7 +236,7 @@ class Reader:
 
     def matrix(self, context: Mapping[str, Any], now: int = 0) -> int:
         """The conjunctions that the classes of the context leave standing."""
-        result = (1 << self.header.bit_count) - 1
+        result: int = (1 << self.header.bit_count) - 1
         for slot in self.SLOTS:
             value = reference.value_at(context, self.path(slot.node))
             result &= self.row(slot, self.class_of(slot, value, now))
