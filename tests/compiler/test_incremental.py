@@ -115,13 +115,15 @@ def test_warnings_are_said_again_and_errors_too() -> None:
 
 
 def test_what_was_not_used_for_long_goes_first() -> None:
-    cache: ContentCache[str] = ContentCache(limit=10)
-    cache.put("a", "A", 4)
-    cache.put("b", "B", 4)
-    assert cache.get("a") == "A"
-    cache.put("c", "C", 4)
-    assert [cache.get(key) for key in "abc"] == ["A", None, "C"]
-    cache.put("c", "D", 6)
-    assert [cache.get(key) for key in "ac"] == ["A", "D"]
+    cache: ContentCache[str] = ContentCache(limit=20)
+    for key in "abc":
+        cache.put(key, key.upper(), 5)
+    assert [cache.get(key) for key in "abc"] == ["A", "B", "C"]
+    for key in "defghi":
+        assert cache.get("a") == "A"
+        cache.put(key, key.upper(), 5)
+    assert [cache.get(key) for key in "abci"] == ["A", None, None, "I"]
     cache.put("large", "L", 100)
-    assert (len(cache), cache.get("large")) == (1, "L")
+    assert cache.get("large") == "L"
+    cache.clear()
+    assert cache.get("large") is None

@@ -8,8 +8,6 @@ Only the digest of a text is kept of it.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
@@ -24,36 +22,33 @@ def digest_of(raw: bytes) -> bytes:
 
 
 class ContentCache(Generic[Kept]):
-    """Least recently used go first, when the texts together pass the limit. Safe to share between threads."""
+    """Two generations: when the younger holds half of the limit it becomes the older, and the older is forgotten.
+
+    What is used moves to the younger, so that what stays unused goes. Threads may share it without a lock: at worst
+    something is forgotten early and compiled again.
+    """
 
     def __init__(self, limit: int = _BYTES) -> None:
-        self._limit = limit
-        self._size = 0
-        self._kept: OrderedDict[Hashable, tuple[Kept, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._kept)
+        self._half = limit // 2
+        self._size = 0  # of the younger
+        self._young: dict[Hashable, tuple[Kept, int]] = {}
+        self._old: dict[Hashable, tuple[Kept, int]] = {}
 
     def get(self, key: Hashable) -> Kept | None:
-        with self._lock:
-            found = self._kept.get(key)
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.get(key)
             if found is None:
                 return None
-            self._kept.move_to_end(key)
-            return found[0]
+            self.put(key, *found)
+        return found[0]
 
     def put(self, key: Hashable, value: Kept, size: int) -> None:
         """`size` is the length of the text, in bytes."""
-        with self._lock:
-            old = self._kept.pop(key, None)
-            self._size += size - (old[1] if old else 0)
-            self._kept[key] = (value, size)
-            while self._size > self._limit and len(self._kept) > 1:
-                _, (_, freed) = self._kept.popitem(last=False)
-                self._size -= freed
+        if self._size >= self._half:
+            self._old, self._young, self._size = self._young, {}, 0
+        self._young[key] = (value, size)
+        self._size += size
 
     def clear(self) -> None:
-        with self._lock:
-            self._kept.clear()
-            self._size = 0
+        self._old, self._young, self._size = {}, {}, 0

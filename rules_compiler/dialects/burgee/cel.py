@@ -18,7 +18,7 @@ import functools
 import importlib.util
 import re
 from collections.abc import Iterator
-from pathlib import Path as FilePath
+from importlib.machinery import SourceFileLoader
 from typing import Any, Final, cast
 
 import msgspec
@@ -376,7 +376,7 @@ class _Builder(Transformer[Token, Tree]):
 def _parser() -> Lark:
     """Built on first use: 0.1 s for the tables. cel-python's package is found, not imported: that loads far more."""
     package = importlib.util.find_spec("celpy")
-    if package is None or package.origin is None:
+    if package is None or package.origin is None or not isinstance(package.loader, SourceFileLoader):
         raise ImportError("cel-python is not installed")
-    grammar = (FilePath(package.origin).parent / "cel.lark").read_text(encoding="utf-8")
+    grammar = package.loader.get_data(package.origin.replace("__init__.py", "cel.lark")).decode("utf-8")
     return Lark(grammar, parser="lalr", start="expr", lexer=_Lexer, transformer=_Builder(), maybe_placeholders=False)
