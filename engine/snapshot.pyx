@@ -897,28 +897,33 @@ def id_table(list texts not None, bytes classes not None):
     """
     cdef Py_ssize_t n = len(texts), i
     cdef int bits = max(1, min(24, (n // 8).bit_length()))
-    cdef bytes text
-    cdef const uint8_t *p
     if len(classes) != 2 * n:
         raise ValueError("one class per text")
-    cdef list order = []
-    cdef uint64_t h
-    for i in range(n):
-        text = texts[i]
-        p = <const uint8_t *>PyBytes_AS_STRING(text)
-        h = c_hash64(p, PyBytes_GET_SIZE(text))
-        order.append((h >> (64 - bits), hash64_seeded(p, PyBytes_GET_SIZE(text), 0x9E3779B97F4A7C15), i))
-    order.sort()
     cdef bytearray starts = bytearray(4 * ((1 << bits) + 1)), tags = bytearray(8 * n), sorted_classes = bytearray(2 * n)
     cdef uint32_t *start = <uint32_t *><char *>starts
     cdef uint64_t *tag = <uint64_t *><char *>tags
     cdef uint16_t *to = <uint16_t *><char *>sorted_classes
     cdef const uint16_t *given = <const uint16_t *>PyBytes_AS_STRING(classes)
-    for i in range(n):
-        bucket, second, index = order[i]
-        start[<uint64_t>bucket + 1] += 1
-        tag[i] = second
-        to[i] = given[<Py_ssize_t>index]
+    cdef bytes text
+    cdef uint64_t hash, second
+    cdef uint32_t at
+    for i in range(n):  # how many in each bucket, kept one place on
+        text = texts[i]
+        start[(c_hash64(<const uint8_t *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)) >> (64 - bits)) + 1] += 1
     for i in range(1 << bits):
         start[i + 1] += start[i]
+    cdef bytearray ends = bytearray(starts)
+    cdef uint32_t *end = <uint32_t *><char *>ends
+    for i in range(n):  # each into its bucket, by insertion
+        text = texts[i]
+        hash = c_hash64(<const uint8_t *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)) >> (64 - bits)
+        second = hash64_seeded(<const uint8_t *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0x9E3779B97F4A7C15)
+        at = end[hash]
+        end[hash] += 1
+        while at > start[hash] and tag[at - 1] > second:
+            tag[at] = tag[at - 1]
+            to[at] = to[at - 1]
+            at -= 1
+        tag[at] = second
+        to[at] = given[i]
     return bits, bytes(starts), bytes(tags), bytes(sorted_classes)
