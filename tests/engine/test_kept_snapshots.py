@@ -1,7 +1,7 @@
 """Snapshots written by earlier builds load for ever, and answer as they did, or are refused by name.
 
-tests/spec/snapshots/v<format>-<name>.burgee is a snapshot as that build wrote it; the .json beside it holds requests and
-the answers it gave. Files are only ever added: `python -m tests.engine.test_kept_snapshots NAME` writes a pair.
+tests/spec/snapshots/v<format>-<name>.burgee is a snapshot as that build wrote it; the .json beside it holds requests
+and the answers it gave. Files are only ever added: `python -m tests.engine.test_kept_snapshots NAME` writes a pair.
 """
 
 from __future__ import annotations
