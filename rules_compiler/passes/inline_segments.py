@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
-
-from rules_compiler import ir, limits
-from rules_compiler.diagnostics import Report, shown
+from rules_compiler import ir
+from rules_compiler.diagnostics import Report
+from rules_compiler.passes.quantifiers import shifted
 from rules_compiler.passes.scope import ATOMS, DEPTH, Scope
 
 
@@ -77,9 +76,6 @@ def inline_segments(condition: ir.Expr, scope: Scope, report: Report) -> ir.Expr
     elif inliner.depth > DEPTH:
         message = f"with its segments written in, the condition is {inliner.depth} levels deep, more than {DEPTH}"
         report.error("B411", scope.place, message, hint="name fewer segments inside each other")
-    elif inliner.too_nested is not None:
-        message = f"segment {shown(inliner.too_nested)} nests quantifiers over {limits.QUANTIFIER_NESTING} deep here"
-        report.error("B411", scope.place, message, hint="name the segment outside `exists` and `all`")
     else:
         return inlined
     return ir.Constant(None)
@@ -90,7 +86,6 @@ class _Inliner:
         self.scope = scope
         self.atoms = 0
         self.depth = 0
-        self.too_nested: str | None = None
 
     def inline(self, expr: ir.Expr, depth: int, quantifiers: int) -> ir.Expr:
         """`depth` and `quantifiers`: how many of them are around `expr`, itself included in the first."""
@@ -116,39 +111,4 @@ class _Inliner:
         segment = self.scope.segments[expr.segment]
         self.atoms += segment.atoms
         self.depth = max(self.depth, depth + segment.depth - 1)
-        if quantifiers == 0:
-            return segment.when
-        moved, deepest = _moved(segment.when, quantifiers, quantifiers)
-        if deepest > limits.QUANTIFIER_NESTING:
-            self.too_nested = expr.segment
-        return moved
-
-
-def _moved(expr: ir.Expr, by: int, depth: int) -> tuple[ir.Expr, int]:
-    """`expr` with its elements `by` scopes further in, and how deep quantifiers then nest; `depth` are around it."""
-    if isinstance(expr, ir.And | ir.Or):
-        items, deepest = [], depth
-        for item in expr.items:
-            moved, deeper = _moved(item, by, depth)
-            items.append(moved)
-            deepest = max(deepest, deeper)
-        return type(expr)(tuple(items)), deepest
-    if isinstance(expr, ir.Not):
-        moved, deepest = _moved(expr.item, by, depth)
-        return ir.Not(moved), deepest
-    if isinstance(expr, ir.Choice):
-        (test, a), (then, b), (otherwise, c) = (_moved(e, by, depth) for e in (expr.test, expr.then, expr.otherwise))
-        return ir.Choice(test, then, otherwise), max(a, b, c)
-    if isinstance(expr, ir.Quantified):
-        body, deepest = _moved(expr.body, by, depth + 1)
-        return ir.Quantified(expr.kind, _operand_moved(expr.operand, by), body), deepest
-    if isinstance(expr, ir.CompareOperands):
-        left, right = _operand_moved(expr.left, by), _operand_moved(expr.right, by)
-        return msgspec.structs.replace(expr, left=left, right=right), depth
-    if isinstance(expr, ir.Constant | ir.FlagIs | ir.SegmentIs | ir.Named):
-        return expr, depth
-    return msgspec.structs.replace(expr, operand=_operand_moved(expr.operand, by)), depth
-
-
-def _operand_moved(operand: ir.Operand, by: int) -> ir.Operand:
-    return msgspec.structs.replace(operand, scope=operand.scope + by) if operand.scope else operand
+        return shifted(segment.when, 0, quantifiers) if quantifiers else segment.when

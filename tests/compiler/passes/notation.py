@@ -57,5 +57,5 @@ def _inner(expr: ir.Expr) -> str:
 
 
 def _operand(operand: ir.Operand) -> str:
-    path = ".".join((("", "element", "inner")[operand.scope], *operand.path)).strip(".")
+    path = ".".join((("", "element", "inner", "third", "fourth")[operand.scope], *operand.path)).strip(".")
     return path if operand.via is ir.Via.VALUE else f"{operand.via.value}({path})"

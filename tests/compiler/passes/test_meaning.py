@@ -30,9 +30,12 @@ def test_a_segment_means_its_condition(condition: ir.Expr, segment: ir.Expr, con
     report = Report()
     scope = Scope({"s": Inlined(segment, *measure(segment), frozenset())}, "")
     inlined = inline_segments(condition, scope, report)
+    assert references(inlined).segments == frozenset()
+    assert truth(inlined, context) is truth(condition, context, environment(s=segment))
+    merged = merge_sets(push_negations(inlined, scope, report), scope, report)
     if not report.has_errors:
-        assert references(inlined).segments == frozenset()
-        assert truth(inlined, context) is truth(condition, context, environment(s=segment))
+        assert _is_normal(merged) and _quantifiers(merged) <= 2
+        assert (truth(merged, context) is True) is (truth(inlined, context) is True)
 
 
 @given(conditions(), contexts)
@@ -127,6 +130,13 @@ def _walk(tree: tuple[ir.TreeNode, ...], conjunctions: tuple[ir.Conjunction, ...
         node = tree[at]
         at = node.yes if holds(conjunctions[node.conjunction].literals[node.literal], context) else node.no
     return ~at
+
+
+def _quantifiers(expr: ir.Expr) -> int:
+    """How deep they nest."""
+    if isinstance(expr, ir.And | ir.Or):
+        return max(map(_quantifiers, expr.items))
+    return 1 + _quantifiers(expr.body) if isinstance(expr, ir.Quantified) else 0
 
 
 def _is_normal(expr: ir.Expr) -> bool:
