@@ -31,6 +31,7 @@ from engine.wording import (
     shown,
     text_of,
     time_text,
+    too_long_inside,
     unfit,
 )
 
@@ -54,7 +55,7 @@ NEEDED = {
     "ip": "an address",
 }
 ELEMENTS_SHOWN = 16
-MAX_LOOKS = 100_000  # at elements of lists, in one condition; one that would look at more is unknown
+MAX_INNER_ELEMENTS = 64  # of a list inside a quantifier; what looks into a longer one is unknown
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -88,11 +89,9 @@ class Looker:
         self.now = now * 1000  # microseconds
         self.variant_of = variant_of
         self.in_ids = in_ids
-        self.looks = 0
 
     def look_at(self, condition: Tree) -> Condition:
         """A whole condition."""
-        self.looks = 0
         self.texts: dict[int, str] = {}  # of nodes, by identity: a quantifier looks at its body again and again
         return self.look(condition, ())
 
@@ -127,6 +126,8 @@ class Looker:
                 why = f"flag `{tree['flag']}` gives " + ("no variant" if gave is None else f"`{gave}`")
                 return None if gave is None else gave in tree["variants"], why, (), ()
         value, seen = self.saw(tree["operand"], scopes)
+        if tree["node"] == "contains" and scopes and kind_of(value) == "list" and len(value) > MAX_INNER_ELEMENTS:
+            return None, too_long_inside(path_text(tree["operand"]), value), (seen,), ()
         return *self.atom(tree, value), (seen,), ()
 
     def junction(self, tree: Tree, scopes: Sequence[Any]) -> Looked:
@@ -150,13 +151,12 @@ class Looker:
         elements, seen = self.saw(tree["operand"], scopes)
         if seen.kind != "list":
             return None, unfit(tree["operand"], elements, "a list"), (seen,), ()
+        if scopes and len(elements) > MAX_INNER_ELEMENTS:
+            return None, too_long_inside(name, elements), (seen,), ()
         decisive: Truth = "true" if tree["kind"] == "exists" else "false"
         unknown: Condition | None = None
         items: list[Condition] = []
         for index, element in enumerate(elements):
-            self.looks += 1
-            if self.looks > MAX_LOOKS:
-                return None, f"the lists around `{name}` have more elements than a condition looks at", (seen,), ()
             body = self.look(tree["body"], (*scopes, element))
             text = f"{VARIABLES[len(scopes) + 1]} = {name}[{index}]"
             item = Condition(text, body.truth, f"{text}: {body.why}", "element", items=(body,))

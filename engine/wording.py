@@ -105,6 +105,11 @@ def unfit(operand: Tree, value: Any, needed: str) -> str:
     return f"`{name}` is {shown(value)}, and {needed} is needed"
 
 
+def too_long_inside(name: str, elements: Sequence[Any]) -> str:
+    """Why looking into a list inside a quantifier is unknown."""
+    return f"`{name}` has {len(elements)} elements, more than are looked at inside a quantifier"
+
+
 def shown(value: Any) -> str:
     """As JSON, cut to 80 characters."""
     try:

@@ -27,7 +27,7 @@ from rules_compiler import ir
 Truth = bool | None
 MAX_SAFE = 2**53 - 1
 MAX_ELEMENTS = 4096
-MAX_LOOKS = 100_000  # at elements of lists, in one condition
+MAX_INNER_ELEMENTS = 64  # of a list inside a quantifier
 
 
 @dataclass(frozen=True)
@@ -224,10 +224,6 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-class _LooksTooLong(Exception):
-    """A condition would look at more elements than it may."""
-
-
 class _World:
     """One environment, context and time."""
 
@@ -236,7 +232,6 @@ class _World:
         self.context = context
         self.now = now * 1000  # microseconds
         self.flags = {flag.key: flag for flag in environment.flags}
-        self.looks = 0
 
     # `scopes` holds the context, then the elements of the quantifiers around.
 
@@ -271,13 +266,7 @@ class _World:
 
     def condition(self, expr: ir.Expr) -> Truth:
         """The truth of a whole condition."""
-        before, self.looks = self.looks, 0
-        try:
-            return self.truth(expr, (self.context,))
-        except _LooksTooLong:
-            return None
-        finally:
-            self.looks = before
+        return self.truth(expr, (self.context,))
 
     def truth(self, expr: ir.Expr, scopes: Sequence[Any]) -> Truth:
         match expr:
@@ -317,24 +306,28 @@ class _World:
                 kind, text = self.read(operand, scopes)
                 return self.text(text, test, pattern) if kind == "string" else None
             case ir.Contains(operand=operand, values=values):
-                elements = self.raw(operand, scopes)
-                if kind_of(elements) != "list":
+                elements = self.elements(operand, scopes)
+                if elements is None:
                     return None
                 return any(kind_of(e) == kind_of(values[0]) and e in values for e in elements)
             case ir.Quantified(kind=quantifier, operand=operand, body=body):
-                elements = self.raw(operand, scopes)
-                if kind_of(elements) != "list":
+                elements = self.elements(operand, scopes)
+                if elements is None:
                     return None
                 return self.quantified(quantifier, elements, body, scopes)
         raise AssertionError(expr)
+
+    def elements(self, operand: ir.Operand, scopes: Sequence[Any]) -> Sequence[Any] | None:
+        value = self.raw(operand, scopes)
+        if kind_of(value) != "list" or (len(scopes) > 1 and len(value) > MAX_INNER_ELEMENTS):
+            return None
+        found: Sequence[Any] = value
+        return found
 
     def quantified(self, quantifier: str, elements: Sequence[Any], body: ir.Expr, scopes: Sequence[Any]) -> Truth:
         """Looks at elements in order, and no further than the one that decides."""
         truths: list[Truth] = []
         for element in elements:
-            self.looks += 1
-            if self.looks > MAX_LOOKS:
-                raise _LooksTooLong
             truths.append(self.truth(body, (*scopes, element)))
             if truths[-1] is (quantifier == "exists"):
                 break

@@ -102,10 +102,16 @@ def test_long_lists(size: int) -> None:
     assert not disagreements(document, asks)
 
 
-@pytest.mark.parametrize("size", [300, 400])
-def test_looking_at_very_many_elements(size: int) -> None:
-    document = {"flags": {"f": semantics_table.truth_flag("a.exists(x, b.exists(y, x == y))")}}
-    assert not disagreements(document, [({"a": ["x"] * size, "b": ["y"] * size}, 0)])
+@pytest.mark.parametrize("size", [0, 63, 64, 65, 400])
+def test_lists_inside_a_quantifier(size: int) -> None:
+    conditions = (
+        "a.exists(x, b.exists(y, x == y))",
+        "a.all(x, 'z' in b)",
+        "a.exists(x, 'y' in b || x == 'x')",
+        "'z' in b",
+    )
+    document = {"flags": {f"f{n}": semantics_table.truth_flag(text) for n, text in enumerate(conditions)}}
+    assert not disagreements(document, [({"a": ["x"] * 400, "b": ["y"] * size}, 0)])
 
 
 def test_clients_see_what_is_visible_to_them() -> None:

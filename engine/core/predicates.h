@@ -8,10 +8,12 @@ typedef struct {
     Context *c;
     const Op *ops;                  /* of this predicate */
     const Value *elements[MAX_SCOPE]; /* what the quantifiers look at */
-    uint32_t visits;                  /* of elements that are left */
+    uint32_t depth;                   /* quantifiers around */
 } Frame;
 
-#define MAX_VISITS 100000
+/* A list is looked into as a whole, but for lists inside a quantifier: those only if they are short. This, with MAX_ELEMENTS,
+ * bounds what one predicate can cost. */
+#define MAX_INNER_ELEMENTS 64
 
 static const Value MISSING_VALUE = {KIND_MISSING, 0, 0, {0}};
 
@@ -122,22 +124,24 @@ static inline int order_operands(const Frame *f, const Op *op) {
 
 static int truth_of_op(Frame *f, const Op *op);
 
+static inline const Value *list_of(const Frame *f, const Op *op) {
+    const Value *v = operand_of(f, op);
+    if (v->kind != KIND_LIST || (v->length && !v->elements) || (f->depth && v->length > MAX_INNER_ELEMENTS)) return NULL;
+    return v;
+}
+
 static inline int quantified(Frame *f, const Op *op) {
-    const Value *list = operand_of(f, op);
-    if (list->kind != KIND_LIST || (list->length && !list->elements)) return UNKNOWN;
+    const Value *list = list_of(f, op);
+    if (!list) return UNKNOWN;
     int stop = op->kind == OP_EXISTS ? TRUE : FALSE, truth = !stop;
-    uint32_t depth = 0;
-    while (depth < MAX_SCOPE && f->elements[depth]) depth++;
-    if (depth == MAX_SCOPE) return UNKNOWN; /* the verifier refuses it */
+    uint32_t depth = f->depth++; /* below MAX_SCOPE: verified */
     for (uint32_t i = 0; i < list->length; i++) {
-        if (f->visits == 0) { truth = UNKNOWN; break; }
-        f->visits--;
         f->elements[depth] = &list->elements[i];
         int t = truth_of_op(f, &f->ops[op->a]);
         if (t == stop) { truth = stop; break; }
         if (t == UNKNOWN) truth = UNKNOWN;
     }
-    f->elements[depth] = NULL;
+    f->depth--;
     return truth;
 }
 
@@ -187,8 +191,7 @@ static int truth_of_op(Frame *f, const Op *op) {
         }
         return FALSE;
     case OP_HAS_STRING: case OP_HAS_NUMBER: case OP_HAS_BOOLEAN:
-        v = operand_of(f, op);
-        if (v->kind != KIND_LIST || (v->length && !v->elements)) return UNKNOWN;
+        if (!(v = list_of(f, op))) return UNKNOWN;
         for (uint32_t i = 0; i < v->length; i++) if (element_equals(im, op, &v->elements[i])) return TRUE;
         return FALSE;
     case OP_EXISTS: case OP_ALL: return quantified(f, op);
@@ -200,9 +203,8 @@ static int truth_of_op(Frame *f, const Op *op) {
 static inline int truth_of(Context *c, uint32_t predicate) {
     if (c->truths[predicate] == UNASKED) {
         const Predicate *p = &c->image->predicates[predicate];
-        Frame frame = {c, c->image->ops + p->first_op, {NULL, NULL}, MAX_VISITS};
-        int truth = truth_of_op(&frame, &frame.ops[p->op_count - 1]);
-        c->truths[predicate] = (uint8_t)(frame.visits ? truth : UNKNOWN);
+        Frame frame = {c, c->image->ops + p->first_op, {NULL, NULL}, 0};
+        c->truths[predicate] = (uint8_t)truth_of_op(&frame, &frame.ops[p->op_count - 1]);
     }
     return c->truths[predicate];
 }
