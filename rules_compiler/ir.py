@@ -7,7 +7,7 @@ becomes
     And((In(Operand(("country",)), ("DE", "FR")), Not(SegmentIs("staff"))))
 
 The IR imports nothing of ours. Every node is a frozen value: a pass takes a tree and returns a new one. Truth is
-three-valued (docs/semantics.md): a missing or mistyped operand makes its atom *unknown*, which is neither true nor false.
+three-valued (docs/semantics.md): a missing or mistyped operand makes its atom *unknown*, neither true nor false.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Compare(Node, frozen=True, tag="compare"):
     """The operand against a constant whose type follows from the operand's `via`:
 
     VALUE, LOWER: str (code point order) or, VALUE only, a number; SIZE: int; SEMVER: str; TIMESTAMP, NOW: int, in
-    microseconds. `==` is only used with SIZE, SEMVER, TIMESTAMP and NOW: equal values are `In`, equal addresses `InNetworks`.
+    microseconds. `==` is only used with SIZE, SEMVER, TIMESTAMP and NOW: equal values are `In`, equal addresses
+    `InNetworks`.
     """
 
     operand: Operand
@@ -136,7 +137,7 @@ class Quantified(Node, frozen=True, tag="quantified"):
 
 
 class CompareOperands(Node, frozen=True, tag="compare_operands"):
-    """`left op right + offset`; both of one kind (strings, numbers, versions, microseconds). The offset is for times."""
+    """`left op right + offset`; both of one kind (strings, numbers, versions, times). The offset is for times."""
 
     left: Operand
     op: Order
@@ -253,14 +254,14 @@ class Literal(msgspec.Struct, frozen=True):
 
 
 class Conjunction(msgspec.Struct, frozen=True):
-    """All literals hold -> the rule serves. A rule is one or more of these, in order; the fallthrough is the last, with none."""
+    """All literals hold -> the rule serves. A rule is one or more of these; the fallthrough is the last, with none."""
 
     rule: int  # index into Flag.rules; len(rules) is the fallthrough
     literals: tuple[Literal, ...]  # cheapest and most selective first; FlagIs last
 
 
 class TreeNode(msgspec.Struct, frozen=True):
-    """Test literal `literal` of conjunction `conjunction`. A child >= 0 is a node (always a later one); ~c is: conjunction c serves."""
+    """Test a literal of a conjunction. A child >= 0 is a node, always a later one; ~c is: conjunction c serves."""
 
     conjunction: int
     literal: int
