@@ -50,8 +50,8 @@ def quantified(kind: Literal["exists", "all"], operand: ir.Operand, body: ir.Exp
     if len(movable) > MOVED:
         raise TooManyMovedError
     first = min(movable)
-    without = quantified(kind, operand, _replaced(body, first, ir.Constant(False)), scope)
-    given = quantified(kind, operand, _replaced(body, first, ir.Constant(True)), scope)
+    without = quantified(kind, operand, replaced(body, first, ir.Constant(False)), scope)
+    given = quantified(kind, operand, replaced(body, first, ir.Constant(True)), scope)
     return joined(ir.Or, (without, joined(ir.And, (shifted(movable[first], scope, -1), given))))
 
 
@@ -105,7 +105,8 @@ def _movable(expr: ir.Expr, scope: int) -> dict[bytes, ir.Expr]:
     return {same(expr): expr} if moves else {}
 
 
-def _replaced(expr: ir.Expr, literal: bytes, by: ir.Constant) -> ir.Expr:
+def replaced(expr: ir.Expr, literal: bytes, by: ir.Constant) -> ir.Expr:
+    """With a constant for a literal, given as `same` shows it."""
     if isinstance(expr, ir.And | ir.Or):
-        return joined(type(expr), [_replaced(item, literal, by) for item in expr.items])
+        return joined(type(expr), [replaced(item, literal, by) for item in expr.items])
     return by if same(expr) == literal else expr

@@ -8,8 +8,8 @@ becomes
     0: country in ["DE"], flag("gate")
     1:
 
-At most 64 conjunctions a rule. A condition with more alternatives keeps parts of it whole, each as one literal; but not
-parts with `flag(…)`, which is asked by itself. Literals come cheapest and most selective first, `flag(…)` last.
+At most 64 conjunctions a rule. A condition with more alternatives keeps parts of it whole, each as one literal; but no
+part with `flag(…)`, which the engine asks by itself. Literals come cheapest and most selective first, `flag(…)` last.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from collections.abc import Sequence
 
 from rules_compiler import ir
 from rules_compiler.diagnostics import Report
+from rules_compiler.passes.fold_constants import same
 from rules_compiler.passes.inline_segments import references
 from rules_compiler.passes.literals import Accepted, implies, merge_all
 from rules_compiler.passes.merge_sets import literal_of
+from rules_compiler.passes.quantifiers import replaced
 
 ALTERNATIVES = 64  # conjunctions of one rule
 CONJUNCTIONS = 16_000  # of one flag; the engine accepts 32,000
@@ -37,7 +39,7 @@ def split_rules(flag: ir.Flag, conditions: Sequence[ir.Expr], report: Report) ->
         split = split_condition(condition, limit)
         if split is None:
             message = f"the condition has more than {limit} alternatives that ask for other flags"
-            hint = "ask for the other flag once, outside the `||`; or split the rule into several"
+            hint = "ask for fewer other flags in it, or outside of the `||`; or split the rule into several"
             report.error("B413", f"{flag.rules[index].place}.when", message, hint=hint)
         conjunctions += [ir.Conjunction(index, literals) for literals in split or ()]
     return (*conjunctions, ir.Conjunction(len(conditions), ()))
@@ -46,6 +48,8 @@ def split_rules(flag: ir.Flag, conditions: Sequence[ir.Expr], report: Report) ->
 def split_condition(condition: ir.Expr, limit: int = ALTERNATIVES) -> list[tuple[ir.Literal, ...]] | None:
     """The condition's conjunctions, none of them contained in another; None: more than `limit`."""
     alternatives = _alternatives(condition, limit)
+    if alternatives is None:
+        alternatives = _by_flags(condition, limit)
     if alternatives is None:
         return None
     conjunctions: list[list[Accepted]] = []
@@ -107,6 +111,28 @@ def _all_of(expr: ir.And, limit: int) -> _Alternatives | None:
     for _, split in parts:
         product = [left + right for left in product for right in split]
     return product
+
+
+def _by_flags(expr: ir.Expr, limit: int) -> _Alternatives | None:
+    """For each choice of what flags say, what else must hold, kept whole: c(F) = c(false) || (F && c(true))."""
+    literals = _flag_literals(expr)
+    if 1 << len(literals) > limit:
+        return None
+    pieces: list[tuple[tuple[ir.Literal, ...], ir.Expr]] = [((), expr)]
+    for key, literal in sorted(literals.items()):
+        without = [(held, replaced(rest, key, ir.Constant(False))) for held, rest in pieces]
+        given = [((*held, literal), replaced(rest, key, ir.Constant(True))) for held, rest in pieces]
+        pieces = without + given
+    return [held + others for held, rest in pieces for others in _alternatives(rest, 1) or ()]
+
+
+def _flag_literals(expr: ir.Expr) -> dict[bytes, ir.Literal]:
+    if isinstance(expr, ir.And | ir.Or):
+        found: dict[bytes, ir.Literal] = {}
+        for item in expr.items:
+            found |= _flag_literals(item)
+        return found
+    return {same(expr): literal_of(expr)} if references(expr).flags else {}
 
 
 def _product(parts: list[tuple[ir.Expr, _Alternatives]]) -> int:

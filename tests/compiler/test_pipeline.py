@@ -113,8 +113,9 @@ def test_one_finding_of_two_environments_is_given_once() -> None:
 
 
 def test_errors_come_with_warnings_of_the_front_end_and_of_passes() -> None:
-    tests = " && ".join(f'(a{i} && flag("zeta") || b{i})' for i in range(7))
-    document = PROJECT.replace(b"'segment(\"inner\")'", f"'{tests}'".encode())
+    tests = " && ".join(f'(a{i} && flag("g{i}") || b{i})' for i in range(7))
+    others = "".join(f'  g{i}: {{type: boolean, variants: {{"on": true}}, offVariant: "on"}}\n' for i in range(7))
+    document = PROJECT.replace(b"'segment(\"inner\")'", f"'{tests}'".encode()) + others.encode()
     with pytest.raises(CompileError) as refused:
         compile_flags(document, environment="staging")
     assert [(each.code, each.place, each.document_line) for each in refused.value.diagnostics] == [
