@@ -55,7 +55,7 @@ NEEDED = {
     "ip": "an address",
 }
 ELEMENTS_SHOWN = 16
-MAX_INNER_ELEMENTS = 64  # of a list inside a quantifier; what looks into a longer one is unknown
+MAX_INNER_ELEMENTS = 64  # of a list that is looked into for each element of another; with a longer one it is unknown
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -126,7 +126,8 @@ class Looker:
                 why = f"flag `{tree['flag']}` gives " + ("no variant" if gave is None else f"`{gave}`")
                 return None if gave is None else gave in tree["variants"], why, (), ()
         value, seen = self.saw(tree["operand"], scopes)
-        if tree["node"] == "contains" and scopes and kind_of(value) == "list" and len(value) > MAX_INNER_ELEMENTS:
+        long = tree["node"] == "contains" and kind_of(value) == "list" and len(value) > MAX_INNER_ELEMENTS
+        if long and _mentions(tree, len(scopes)):
             return None, too_long_inside(path_text(tree["operand"]), value), (seen,), ()
         return *self.atom(tree, value), (seen,), ()
 
@@ -151,7 +152,7 @@ class Looker:
         elements, seen = self.saw(tree["operand"], scopes)
         if seen.kind != "list":
             return None, unfit(tree["operand"], elements, "a list"), (seen,), ()
-        if scopes and len(elements) > MAX_INNER_ELEMENTS:
+        if len(elements) > MAX_INNER_ELEMENTS and _mentions(tree, len(scopes)):
             return None, too_long_inside(name, elements), (seen,), ()
         decisive: Truth = "true" if tree["kind"] == "exists" else "false"
         unknown: Condition | None = None
@@ -265,3 +266,10 @@ def _text_test(test: str, text: str, pattern: str) -> bool:
         case "contains":
             return pattern in text
     return re2.search(pattern, text) is not None
+
+
+def _mentions(tree: Any, depth: int) -> bool:
+    """Whether an operand below looks at the element of one of the `depth` quantifiers around."""
+    if isinstance(tree, dict):
+        return 1 <= tree.get("scope", 0) <= depth or any(_mentions(each, depth) for each in tree.values())
+    return isinstance(tree, list | tuple) and any(_mentions(each, depth) for each in tree)

@@ -27,7 +27,7 @@ from rules_compiler import ir
 Truth = bool | None
 MAX_SAFE = 2**53 - 1
 MAX_ELEMENTS = 4096
-MAX_INNER_ELEMENTS = 64  # of a list inside a quantifier
+MAX_INNER_ELEMENTS = 64  # of a list that is looked into for each element of another
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,17 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+def scopes_of(node: Any) -> set[int]:
+    """The scopes of all operands below a node."""
+    if isinstance(node, ir.Operand):
+        return {node.scope}
+    if isinstance(node, tuple):
+        return set().union(*map(scopes_of, node))
+    if isinstance(node, ir.Node):
+        return set().union(*(scopes_of(getattr(node, name)) for name in node.__struct_fields__))
+    return set()
+
+
 class _World:
     """One environment, context and time."""
 
@@ -306,20 +317,22 @@ class _World:
                 kind, text = self.read(operand, scopes)
                 return self.text(text, test, pattern) if kind == "string" else None
             case ir.Contains(operand=operand, values=values):
-                elements = self.elements(operand, scopes)
+                elements = self.elements(expr, operand, scopes)
                 if elements is None:
                     return None
                 return any(kind_of(e) == kind_of(values[0]) and e in values for e in elements)
             case ir.Quantified(kind=quantifier, operand=operand, body=body):
-                elements = self.elements(operand, scopes)
+                elements = self.elements(expr, operand, scopes)
                 if elements is None:
                     return None
                 return self.quantified(quantifier, elements, body, scopes)
         raise AssertionError(expr)
 
-    def elements(self, operand: ir.Operand, scopes: Sequence[Any]) -> Sequence[Any] | None:
+    def elements(self, expr: ir.Expr, operand: ir.Operand, scopes: Sequence[Any]) -> Sequence[Any] | None:
         value = self.raw(operand, scopes)
-        if kind_of(value) != "list" or (len(scopes) > 1 and len(value) > MAX_INNER_ELEMENTS):
+        if kind_of(value) != "list":
+            return None
+        if len(value) > MAX_INNER_ELEMENTS and scopes_of(expr) & set(range(1, len(scopes))):
             return None
         found: Sequence[Any] = value
         return found

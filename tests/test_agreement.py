@@ -108,10 +108,13 @@ def test_lists_inside_a_quantifier(size: int) -> None:
         "a.exists(x, b.exists(y, x == y))",
         "a.all(x, 'z' in b)",
         "a.exists(x, 'y' in b || x == 'x')",
-        "'z' in b",
+        "a.exists(x, !('z' in b) && x == 'x')",
+        "a.all(x, b.exists(y, y == 'y'))",
+        "c.exists(x, 'y' in x.b)",
+        "c.all(x, x.b.all(y, y == 'y' && 'y' in b))",
     )
     document = {"flags": {f"f{n}": semantics_table.truth_flag(text) for n, text in enumerate(conditions)}}
-    assert not disagreements(document, [({"a": ["x"] * 400, "b": ["y"] * size}, 0)])
+    assert not disagreements(document, [({"a": ["x"] * 400, "b": ["y"] * size, "c": [{"b": ["y"] * size}]}, 0)])
 
 
 def test_clients_see_what_is_visible_to_them() -> None:

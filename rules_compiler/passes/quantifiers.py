@@ -3,8 +3,9 @@
     tags.exists(t, t == "x" && flag("gate"))      ->   flag("gate") && tags.exists(t, t == "x")
     tags.all(t, t == "x" || segment("old"))       ->   (old && tags.all(t, true)) || tags.all(t, t == "x")
 
-What must not stay: `flag(…)`, which the engine asks by itself, and quantifiers (of segments) over something else, which
-would nest deeper than it looks. Bodies come in negation normal form, where only holding counts; so, for any literal L,
+What must not stay: `flag(…)`, which the engine asks by itself; quantifiers (of segments) over something else, which
+would nest deeper than it looks; and `in` lists of something else, which need not be looked into for each element.
+Bodies come in negation normal form, where only holding counts; so, for any literal L,
 
     q(L)   =   q(false) || (L && q(true))
 """
@@ -101,7 +102,8 @@ def _movable(expr: ir.Expr, scope: int) -> dict[bytes, ir.Expr]:
             found |= _movable(item, scope)
         return found
     atom = expr.item if isinstance(expr, ir.Not) else expr
-    moves = isinstance(atom, ir.FlagIs) or (isinstance(atom, ir.Quantified) and not mentions(atom, scope))
+    looks = isinstance(atom, ir.Quantified | ir.Contains)
+    moves = isinstance(atom, ir.FlagIs) or (looks and not mentions(atom, scope))
     return {same(expr): expr} if moves else {}
 
 
