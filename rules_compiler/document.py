@@ -91,6 +91,7 @@ class SegmentDocument(Shape, frozen=True):
 
 
 class Document(Shape, frozen=True):
+    schema: str | UnsetType = msgspec.field(name="$schema", default=UNSET)  # for editors; means nothing here
     environments: list[str] = msgspec.field(default_factory=lambda: ["default"])
     segments: dict[str, SegmentDocument] = {}
     flags: dict[str, FlagDocument] = {}

@@ -23,7 +23,7 @@ from rules_compiler import limits
 from rules_compiler.diagnostics import Report, shown
 from rules_compiler.yaml_reader import YamlError, json_value, lines_of_places
 
-MEMBERS = ("environments", "segments", "flags")
+MEMBERS = ("$schema", "environments", "segments", "flags")
 
 
 class Pieces(msgspec.Struct, frozen=True):
@@ -53,6 +53,8 @@ def read(document: object, report: Report) -> Pieces | None:
     for name in (each for each in top if each not in MEMBERS):
         hint = "a document has `environments`, `segments`, `flags`"
         report.error("B107", "", f"unknown member {shown(name)}", hint=hint)
+    if "$schema" in top and not top["$schema"].startswith(b'"'):
+        report.error("B109", "$schema", "must be text", hint="it names the JSON Schema, for editors")
     pieces = {name: _pieces(top.get(name, b"{}"), name, report) for name in ("segments", "flags")}
     lines: dict[str, int] | None = None
 

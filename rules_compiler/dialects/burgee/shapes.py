@@ -36,9 +36,10 @@ _PLAIN: Final[dict[Any, str]] = {
 
 
 def read_shape(raw: bytes, shape: type[Shaped], place: str, report: Report) -> Shaped | None:
-    """None when it has errors, which are in the report."""
+    """Its errors are in the report. None when there is nothing to go on with; unknown members are left out for that."""
+    value = None
     try:
-        strict_value(raw)
+        value = strict_value(raw)
         return msgspec.json.decode(raw, type=shape)
     except DuplicateMember as error:
         report.error("B105", place, f"the member {shown(str(error))} is there twice", hint="keep one of them")
@@ -50,9 +51,32 @@ def read_shape(raw: bytes, shape: type[Shaped], place: str, report: Report) -> S
         if not found.has_errors:
             found.error("B109", place, "a number is out of range", hint="quote it if it is text")
         report.extend(found.diagnostics)
+        if value is not None and all(each.code == "B107" for each in found.diagnostics):
+            return msgspec.json.decode(msgspec.json.encode(_known(value, shape)), type=shape)
     except ValueError as error:  # text that is not Unicode, integers of thousands of digits
         report.error("B102", place, f"not JSON: {error}")
     return None
+
+
+def _known(value: Any, shape: Any) -> Any:
+    """A value without the members that its shape does not know."""
+    inside = typing.get_args(shape)
+    if isinstance(shape, types.UnionType):
+        fitting = [each for each in inside if _is_struct(each)] if isinstance(value, dict) else []
+        fitting += [each for each in inside if get_origin(each) is list] if isinstance(value, list) else []
+        return _known(value, fitting[0]) if fitting else value
+    if _is_struct(shape):
+        types_of = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+        return {name: _known(each, types_of[name]) for name, each in value.items() if name in types_of}
+    if get_origin(shape) is list:
+        return [_known(each, inside[0]) for each in value]
+    if get_origin(shape) is dict:
+        return {name: _known(each, inside[1]) for name, each in value.items()}
+    return value
+
+
+def _is_struct(shape: Any) -> bool:
+    return isinstance(shape, type) and issubclass(shape, msgspec.Struct)
 
 
 def _explain(raw: bytes, shape: Any, place: str, report: Report) -> None:
@@ -62,7 +86,7 @@ def _explain(raw: bytes, shape: Any, place: str, report: Report) -> None:
     inside = typing.get_args(shape)
     if isinstance(shape, types.UnionType):
         _explain_union(raw, inside, place, report)
-    elif isinstance(shape, type) and issubclass(shape, msgspec.Struct):
+    elif _is_struct(shape):
         if first == b"{":
             _explain_struct(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), shape, place, report)
         else:
@@ -93,8 +117,7 @@ def _explain_union(raw: bytes, shapes: tuple[Any, ...], place: str, report: Repo
     """The struct of the union where there is an object, the list where there is a list, else one of the plain types."""
     shapes = tuple(each for each in shapes if each is not msgspec.UnsetType)
     for each in shapes:
-        is_struct = isinstance(each, type) and issubclass(each, msgspec.Struct)
-        if (raw[:1] == b"{" and is_struct) or (raw[:1] == b"[" and get_origin(each) is list):
+        if (raw[:1] == b"{" and _is_struct(each)) or (raw[:1] == b"[" and get_origin(each) is list):
             return _explain(raw, each, place, report)
     try:
         msgspec.json.decode(raw, type=typing.Union[shapes])  # noqa: UP007  # of a tuple
