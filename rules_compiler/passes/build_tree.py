@@ -20,6 +20,7 @@ from rules_compiler import ir
 from rules_compiler.passes.literals import Accepted, excludes, implies
 
 GROWTH, SLACK = 4, 32  # a tree may have GROWTH times the nodes of the chain, and SLACK more
+LARGE = 4_096  # literals: from here on the chain, without asking whether a tree would do with less
 COMPARED = 128  # literals about one attribute that are compared with each other, each with each
 
 
@@ -45,7 +46,7 @@ def build_tree(conjunctions: Sequence[ir.Conjunction]) -> tuple[ir.TreeNode, ...
         if accepted.place is not None:
             places.setdefault(accepted.place, []).append(number)
     size = sum(map(len, rows))
-    if len(places) == len(literals) == size:
+    if len(places) == len(literals) == size or size > LARGE:
         return _chain(rows)
     return _Tree(rows, *_consequences(literals, places.values())).nodes(GROWTH * size + SLACK) or _chain(rows)
 

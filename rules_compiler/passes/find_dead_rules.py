@@ -16,18 +16,18 @@ from collections.abc import Sequence
 
 from rules_compiler import ir
 from rules_compiler.diagnostics import Report, shown
-from rules_compiler.passes.literals import Accepted
-from rules_compiler.passes.split_rules import contains, split_condition
+from rules_compiler.passes.literals import Accepted, grouped
+from rules_compiler.passes.split_rules import Grouped, contains, split_condition
 
 PAIRS = 200_000  # conjunctions compared with earlier ones of their flag
 
 
 def find_dead_rules(flag: ir.Flag, conjunctions: Sequence[ir.Conjunction], report: Report) -> None:
     """`conjunctions`: of the flag, the fallthrough's last, as split_rules leaves them."""
-    by_rule: list[list[list[Accepted]]] = [[] for _ in range(len(flag.rules) + 1)]
+    by_rule: list[list[Grouped]] = [[] for _ in range(len(flag.rules) + 1)]
     for conjunction in conjunctions:
-        by_rule[conjunction.rule].append([Accepted(literal) for literal in conjunction.literals])
-    earlier: list[tuple[int, list[Accepted]]] = []
+        by_rule[conjunction.rule].append(grouped(map(Accepted, conjunction.literals)))
+    earlier: list[tuple[int, Grouped]] = []
     served: set[str] = {flag.off_variant} if flag.off_variant is not None else set()
     pairs = 0
     always: int | None = None
@@ -58,7 +58,7 @@ def find_dead_rules(flag: ir.Flag, conjunctions: Sequence[ir.Conjunction], repor
             report.warning("B402", place, f"never reached: {by} {verb} whenever this one does", hint=hint)
             continue
         served |= _variants(rule.serve)
-        if [] in alternatives:
+        if {} in alternatives:
             always = i
     if always is None:
         served |= _variants(flag.fallthrough)

@@ -42,7 +42,19 @@ _BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
 class Accepted:
     """A literal, and the values with which it holds. Made once per literal, compared many times."""
 
-    __slots__ = ("bound", "key", "kinds", "literal", "one_of", "pattern", "place", "points", "positive", "reading")
+    __slots__ = (
+        "bound",
+        "group",
+        "key",
+        "kinds",
+        "literal",
+        "one_of",
+        "pattern",
+        "place",
+        "points",
+        "positive",
+        "reading",
+    )
 
     def __init__(self, literal: ir.Literal) -> None:
         atom = literal.atom
@@ -93,6 +105,9 @@ class Accepted:
         else:
             detail = (self.reading, self.points, self.bound, self.pattern)
         self.key = (type(atom), literal.positive, self.place, detail)
+        self.group = (
+            self.key[2:] if self.place is None else self.place
+        )  # literals of two groups say nothing of each other
 
     def _at(self, operand: ir.Operand, reading: object, kinds: int) -> None:
         self.place, self.reading, self.kinds = (operand.scope, operand.path), reading, kinds
@@ -206,10 +221,28 @@ def _tests(text: str, test: str, part: str) -> bool:
     return text.endswith(part) if test == "ends_with" else part in text
 
 
+def grouped(items: Iterable[Accepted]) -> dict[object, list[Accepted]]:
+    """Only literals of one group can imply or exclude each other: what is compared each with each is short."""
+    groups: dict[object, list[Accepted]] = {}
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
+    return groups
+
+
 def merge_all(items: Iterable[Accepted]) -> list[Accepted] | None:
     """The same conjunction in fewer literals; None: they can never hold together."""
+    merged: list[Accepted] = []
+    for group in grouped(items).values():
+        kept = _all_of_group(group) if len(group) > 1 else group
+        if kept is None:
+            return None
+        merged += kept
+    return merged
+
+
+def _all_of_group(group: list[Accepted]) -> list[Accepted] | None:
     kept: list[Accepted] = []
-    todo = list(items)[::-1]
+    todo = group[::-1]
     while todo:
         new = todo.pop()
         for i, old in enumerate(kept):
@@ -228,15 +261,22 @@ def merge_all(items: Iterable[Accepted]) -> list[Accepted] | None:
 
 
 def merge_any(items: Iterable[Accepted]) -> list[Accepted]:
-    """The same disjunction in fewer literals, in the order of first mention."""
-    groups: dict[object, list[Accepted]] = {}
-    for item in items:
+    """The same disjunction in fewer literals."""
+    merged: list[Accepted] = []
+    for group in grouped(items).values():
+        merged += _any_of_group(group) if len(group) > 1 else group
+    return merged
+
+
+def _any_of_group(group: list[Accepted]) -> list[Accepted]:
+    lists: dict[object, list[Accepted]] = {}  # those of which one can be made
+    for item in group:
         joins = type(item.literal.atom) in _LISTS and (item.positive or item.one_of)
-        group = (type(item.literal.atom), item.positive, item.place, item.reading) if joins else item.key
-        groups.setdefault(group, []).append(item)
+        which = (type(item.literal.atom), item.positive, item.reading) if joins else item.key
+        lists.setdefault(which, []).append(item)
     kept: list[Accepted] = []
-    for group_items in groups.values():
-        for new in _joined(group_items):
+    for joining in lists.values():
+        for new in _joined(joining):
             if not any(implies(new, old) for old in kept):
                 kept = [old for old in kept if not implies(old, new)]
                 kept.append(new)

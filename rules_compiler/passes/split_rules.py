@@ -14,6 +14,7 @@ part with `flag(…)`, which the engine asks by itself. Literals come cheapest a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -21,11 +22,12 @@ from rules_compiler import ir
 from rules_compiler.diagnostics import Report
 from rules_compiler.passes.fold_constants import same
 from rules_compiler.passes.inline_segments import references
-from rules_compiler.passes.literals import Accepted, implies, merge_all
+from rules_compiler.passes.literals import Accepted, grouped, implies, merge_all
 from rules_compiler.passes.merge_sets import literal_of
 from rules_compiler.passes.quantifiers import replaced
 
 ALTERNATIVES = 64  # conjunctions of one rule
+LITERALS = 512  # of one rule, where parts can be kept whole instead
 CONJUNCTIONS = 16_000  # of one flag; the engine accepts 32,000
 
 _Alternatives = list[tuple[ir.Literal, ...]]
@@ -52,19 +54,29 @@ def split_condition(condition: ir.Expr, limit: int = ALTERNATIVES) -> list[tuple
         alternatives = _by_flags(condition, limit)
     if alternatives is None:
         return None
-    conjunctions: list[list[Accepted]] = []
+    conjunctions: list[Grouped] = []
     for literals in alternatives:
-        merged = merge_all(map(Accepted, literals)) if len(literals) > 1 else [Accepted(each) for each in literals]
-        if merged is None or any(contains(other, merged) for other in conjunctions):
+        merged = merge_all(map(Accepted, literals))
+        if merged is None:
             continue
-        conjunctions = [other for other in conjunctions if not contains(merged, other)]
-        conjunctions.append(merged)
-    return [tuple(each.literal for each in sorted(literals, key=_cost)) for literals in conjunctions]
+        new = grouped(merged)
+        if not any(contains(other, new) for other in conjunctions):
+            conjunctions = [other for other in conjunctions if not contains(new, other)]
+            conjunctions.append(new)
+    ordered = (sorted(itertools.chain(*each.values()), key=_cost) for each in conjunctions)
+    return [tuple([accepted.literal for accepted in each]) for each in ordered]
 
 
-def contains(wide: Sequence[Accepted], narrow: Sequence[Accepted]) -> bool:
+Grouped = dict[object, list[Accepted]]  # a conjunction: see literals.grouped
+
+
+def contains(wide: Grouped, narrow: Grouped) -> bool:
     """Whenever all of `narrow` hold, all of `wide` hold."""
-    return all(any(implies(has, asked) for has in narrow) for asked in wide)
+    for group, literals in wide.items():
+        held = narrow.get(group)
+        if held is None or not all(any(implies(has, asked) for has in held) for asked in literals):
+            return False
+    return True
 
 
 def _alternatives(expr: ir.Expr, limit: int) -> _Alternatives | None:
@@ -98,14 +110,13 @@ def _all_of(expr: ir.And, limit: int) -> _Alternatives | None:
         if split is None:
             return None
         parts.append((item, split))
-    count = _product(parts)
     # The part with the most alternatives is kept whole first: that saves the most.
     for i in sorted(range(len(parts)), key=lambda i: -len(parts[i][1])):
         item, split = parts[i]
-        if count > limit and len(split) > 1 and not references(item).flags:
+        too_many = _count(parts) > limit or _literals(parts) > LITERALS
+        if too_many and len(split) > 1 and not references(item).flags:
             parts[i] = (item, [_whole(item)])
-            count = _product(parts)
-    if count > limit:
+    if _count(parts) > limit:
         return None
     product: _Alternatives = [()]
     for _, split in parts:
@@ -135,8 +146,13 @@ def _flag_literals(expr: ir.Expr) -> dict[bytes, ir.Literal]:
     return {same(expr): literal_of(expr)} if references(expr).flags else {}
 
 
-def _product(parts: list[tuple[ir.Expr, _Alternatives]]) -> int:
+def _count(parts: list[tuple[ir.Expr, _Alternatives]]) -> int:
     return math.prod(len(split) for _, split in parts)
+
+
+def _literals(parts: list[tuple[ir.Expr, _Alternatives]]) -> float:
+    """In all alternatives together."""
+    return _count(parts) * sum(sum(map(len, split)) / max(1, len(split)) for _, split in parts)
 
 
 def _whole(expr: ir.Expr) -> tuple[ir.Literal, ...]:
