@@ -5,6 +5,8 @@ Exit codes: 0 done; 1 the document, snapshot or answer has errors; 2 wrong usage
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from server.commands.compile import compile_command
@@ -13,11 +15,32 @@ from server.commands.explain import explain_command
 from server.commands.inspect import inspect_command
 from server.commands.keys import keys_group
 from server.commands.lint import lint_command
+from server.commands.output import fail
 from server.commands.serve import serve_command
 from server.commands.version import version_command
+from server.version import DISTRIBUTION
+
+WANTS_JSON = "burgee.json"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """A group that says also what is wrong with a call as JSON, where `--json` is part of it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WANTS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if not ctx.meta[WANTS_JSON]:
+                raise
+            fail(error.format_message(), as_json=True, code=error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name=DISTRIBUTION, prog_name=DISTRIBUTION, message="%(prog)s %(version)s")
 def main() -> None:
     """Feature flags, compiled: check documents, make snapshots, ask them, and serve them."""
 

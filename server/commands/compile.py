@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from rich.progress import Progress
 
 from engine import Snapshot
 from rules_compiler import CompileError, compile_flags
-from server.commands.inputs import environment_option, existing_file, refuse_document
-from server.commands.output import err, fail, json_option, print_json
+from server.commands.inputs import document_in, environment_option, existing_file, refuse_document
+from server.commands.output import counted, err, fail, json_option, print_json
 from server.environments import environments_of
 from server.files import write_atomically
 
@@ -36,11 +37,11 @@ def compile_command(
     """Compile DOCUMENT into a snapshot."""
     if every and environment is not None:
         raise click.UsageError("--all and --environment exclude each other")
-    content = document.read_bytes()
+    content = document_in(document, as_json=as_json)
     started = time.perf_counter()
     try:
         targets = _targets(content, output, environment, every=every)
-        with Progress(console=err(), transient=True, disable=as_json or len(targets) < 2) as bar:
+        with Progress(console=err(), transient=True, disable=as_json or not sys.stderr.isatty()) as bar:
             blobs = {
                 path: compile_flags(content, environment=name, version=version, flag_set_id=flag_set_id)
                 for name, path in bar.track(targets.items(), description="compiling")
@@ -77,12 +78,10 @@ def _report(blobs: dict[Path, bytes], seconds: float, *, as_json: bool) -> None:
                 "sizeBytes": snapshot.size,
             }
         )
+        if not as_json:
+            size = f"{counted(len(snapshot), 'flag')}, {snapshot.size:,} bytes"
+            err().print(f"{path}: environment `{snapshot.environment}`, {size}", markup=False)
     if as_json:
         print_json({"ok": True, "seconds": round(seconds, 3), "snapshots": rows})
-        return
-    for row in rows:
-        err().print(
-            f"{row['path']}: environment `{row['environment']}`, {row['flags']} flags, {row['sizeBytes']:,} bytes",
-            markup=False,
-        )
-    err().print(f"compiled in {seconds:.2f} s", markup=False)
+    else:
+        err().print(f"compiled in {seconds:.2f} s", markup=False)

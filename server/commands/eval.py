@@ -9,12 +9,13 @@ import click
 import msgspec
 from rich.table import Column, Table
 
-from engine import error_code_of
 from server.commands.inputs import (
+    ask,
     context_option,
     context_text,
     environment_option,
     existing_file,
+    no_such_flag,
     now_option,
     snapshot_of,
 )
@@ -44,17 +45,17 @@ def eval_command(
     if (flag is None) != every:
         raise click.UsageError("give either a FLAG or --all")
     snapshot = snapshot_of(file, environment, as_json=as_json)
-    body = b'{"context":' + context_text(context) + b"}"
-    reply = snapshot.evaluate_json(body, flag, client=client, now=now)
-    answer = msgspec.json.decode(reply)
-    failed = error_code_of(reply) is not None
+    answer = ask(snapshot, context_text(context), flag, client=client, now=now)
+    code = answer.get("errorCode")
     if as_json:
         print_json(answer)
-    elif failed:
-        fail(f"{answer['errorCode']}: {answer.get('errorDetails', '')}", as_json=False)
+    elif code is not None:
+        unknown = flag is not None and flag not in snapshot
+        details = no_such_flag(snapshot, flag or "") if unknown else answer.get("errorDetails", "")
+        fail(f"{code}: {details}", as_json=False)
     else:
         _print([answer] if flag is not None else answer["flags"])
-    raise SystemExit(1 if failed else 0)
+    raise SystemExit(0 if code is None else 1)
 
 
 def _print(answers: list[dict[str, Any]]) -> None:

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 import click
-import msgspec
 
-from engine import error_code_of
 from server.commands.inputs import (
+    ask,
     context_option,
     context_text,
     environment_option,
     existing_file,
+    no_such_flag,
     now_option,
     snapshot_of,
 )
@@ -33,12 +33,12 @@ def explain_command(
     """Explain what FLAG of FILE, a document or a snapshot, gives a context."""
     snapshot = snapshot_of(file, environment, as_json=as_json)
     if flag not in snapshot:
-        fail(f"there is no flag `{flag}` in environment `{snapshot.environment}`", as_json=as_json)
+        fail(no_such_flag(snapshot, flag), as_json=as_json)
     text = context_text(context)
     # The engine's reader is the strict one; what it accepts, json reads the same.
-    reply = snapshot.evaluate_json(b'{"context":' + text + b"}", flag, now=now)
-    if error_code_of(reply) in ("PARSE_ERROR", "INVALID_CONTEXT"):
-        fail(f"the context: {msgspec.json.decode(reply).get('errorDetails', 'not JSON')}", as_json=as_json)
+    answer = ask(snapshot, text, flag, now=now)
+    if answer.get("errorCode") in ("PARSE_ERROR", "INVALID_CONTEXT"):
+        fail(f"the context: {answer['errorDetails']}", as_json=as_json)
     explanation = snapshot.explain(flag, json.loads(text), now=now)
     if as_json:
         print_json(explanation.to_dict())

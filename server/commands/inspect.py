@@ -21,8 +21,8 @@ from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
 
-from server.commands.inputs import environment_option, existing_file, snapshot_of
-from server.commands.output import fail, json_option, out, print_json
+from server.commands.inputs import environment_option, existing_file, no_such_flag, snapshot_of
+from server.commands.output import counted, fail, json_option, out, print_json
 
 
 @click.command("inspect")
@@ -32,10 +32,11 @@ from server.commands.output import fail, json_option, out, print_json
 @json_option
 def inspect_command(file: Path, flags: tuple[str, ...], environment: str | None, as_json: bool) -> None:
     """Show what is in FILE, a snapshot or a document."""
-    found = snapshot_of(file, environment, as_json=as_json).describe()
+    snapshot = snapshot_of(file, environment, as_json=as_json)
+    found = snapshot.describe()
     unknown = set(flags) - {each["key"] for each in found["flags"]}
     if unknown:
-        fail(f"there is no flag `{min(unknown)}` in environment `{found['environment']}`", as_json=as_json)
+        fail(no_such_flag(snapshot, min(unknown)), as_json=as_json)
     if flags:
         found["flags"] = [each for each in found["flags"] if each["key"] in flags]
     if as_json:
@@ -51,8 +52,10 @@ def inspect_command(file: Path, flags: tuple[str, ...], environment: str | None,
 def _print_summary(console: Console, found: dict[str, Any]) -> None:
     for name in ("environment", "flagSetId", "version", "digest"):
         console.print(f"{name:12} {found[name]}", markup=False)
-    console.print(f"{'size':12} {found['size']:,} bytes, {len(found['flags'])} flags", markup=False)
-    console.print(f"{'matrix':12} {found['matrixBits']} bits, {found['predicates']} predicates\n", markup=False)
+    console.print(f"{'size':12} {found['size']:,} bytes, {counted(len(found['flags']), 'flag')}", markup=False)
+    console.print(
+        f"{'matrix':12} {found['matrixBits']} bits, {counted(found['predicates'], 'predicate')}\n", markup=False
+    )
     sections = Table("section", Column("bytes", justify="right"), box=None, pad_edge=False)
     for name, size in found["sections"].items():
         if size:
@@ -66,10 +69,10 @@ def _print_summary(console: Console, found: dict[str, Any]) -> None:
 
 
 def _tree_of(flag: dict[str, Any]) -> Tree:
-    about = "constant" if flag["constant"] else f"{flag['conjunctions']} conjunctions"
-    parts = [flag["type"], about, f"{len(flag['outcomes'])} outcomes"]
+    about = "constant" if flag["constant"] else counted(flag["conjunctions"], "conjunction")
+    parts = [flag["type"], about, counted(len(flag["outcomes"]), "outcome")]
     if flag["prerequisites"]:
-        parts.append(f"{flag['prerequisites']} prerequisites")
+        parts.append(counted(flag["prerequisites"], "prerequisite"))
     if flag["clientVisible"]:
         parts.append("client-visible")
     drawing = Tree(Text.assemble((flag["key"], "bold"), "   ", ", ".join(parts)))

@@ -15,9 +15,12 @@ import click
 import msgspec
 from rich.table import Table
 
+from rules_compiler import CompileError
 from server import key_file, keys
 from server.commands.inputs import moment
 from server.commands.output import err, fail, json_option, out, print_json
+from server.environments import environments_of
+from server.folder import DOCUMENT_SUFFIXES
 from server.key_file import KeyFile, KeyFileError, KeyRecord
 from server.settings import variable_of
 from server.types import NAME, KeyKind, ProjectId
@@ -75,6 +78,10 @@ def new(
 ) -> None:
     """Make a key and print it, once: only its digest is kept."""
     path = key_file.path_of(tenants, ProjectId(tenant, project))
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        fail(f"{path.parent}: {(error.strerror or 'cannot be written').lower()}", as_json=as_json)
     key = keys.new_key(KeyKind(kind))
     selector = keys.selector_of(key)
     assert selector is not None
@@ -97,6 +104,8 @@ def new(
         f"a {kind} key for {', '.join(record.environments)}, kept as a digest in {path}; it is shown only now:",
         markup=False,
     )
+    for odd in _oddities(path.parent, project, record):
+        err().print(f"warning: {odd}", markup=False, style="yellow")
     click.echo(key)
 
 
@@ -108,6 +117,9 @@ def list_keys(tenants: Path, tenant: str, project: str, as_json: bool) -> None:
     file = _read(key_file.path_of(tenants, ProjectId(tenant, project)), as_json=as_json)
     if as_json:
         print_json([_row(each) for each in file.keys])
+        return
+    if not file.keys:
+        err().print(f"{tenant}/{project} has no keys (hint: `burgee keys new` makes one)", markup=False)
         return
     table = Table("selector", "kind", "environments", "name", "created", "state", box=None, pad_edge=False)
     for each in file.keys:
@@ -138,6 +150,21 @@ def revoke(tenants: Path, tenant: str, project: str, selector: str, as_json: boo
         err().print(f"{found.kind} key {found.selector} is revoked", markup=False)
 
 
+def _oddities(folder: Path, project: str, record: KeyRecord) -> Iterator[str]:
+    """What may be a slip, and may be on its way: keys can be made before the document is there."""
+    document = next((path for suffix in DOCUMENT_SUFFIXES if (path := folder / f"{project}{suffix}").is_file()), None)
+    if document is None:
+        yield f"{folder / project}.yaml is not there yet: the key opens nothing until it is"
+        return
+    try:
+        known = environments_of(document.read_bytes())
+    except (OSError, CompileError):
+        return
+    for name in record.environments:
+        if name not in known:
+            yield f"{document} has no environment `{name}` (hint: it has {', '.join(f'`{each}`' for each in known)})"
+
+
 def _read(path: Path, *, as_json: bool) -> KeyFile:
     try:
         return key_file.parse(path.read_bytes())
@@ -151,7 +178,6 @@ def _read(path: Path, *, as_json: bool) -> KeyFile:
 def _locked(path: Path, *, as_json: bool) -> Iterator[None]:
     """One writer at a time: two that read the same file would lose one's key."""
     try:
-        path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         fail(f"{path.parent}: {(error.strerror or 'cannot be written').lower()}", as_json=as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rules_compiler import lint
-from server.commands.inputs import existing_file
+from server.commands.inputs import document_in, existing_file
 from server.commands.output import err, json_option, print_diagnostics, print_json
 
 
@@ -17,7 +17,7 @@ from server.commands.output import err, json_option, print_diagnostics, print_js
 @json_option
 def lint_command(document: Path, strict: bool, as_json: bool) -> None:
     """Say what is wrong, or odd, in DOCUMENT."""
-    diagnostics = lint(document.read_bytes())
+    diagnostics = lint(document_in(document, as_json=as_json))
     severities = {each.severity for each in diagnostics}
     ok = "error" not in severities and not (strict and "warning" in severities)
     if as_json:

@@ -37,13 +37,19 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 flag`, `2 flags`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def print_diagnostics(document: str, diagnostics: Iterable[Diagnostic]) -> None:
-    """A line each and a count, on stderr."""
+    """A line each and a count, on stderr: `shop.yaml:31: flags.checkout.rules[0].serve: error[B301]: …`."""
     found, console = list(diagnostics), err()
     for each in found:
-        line = line_of(each)
-        place, _, rest = line.partition(f" {each.severity}[")
-        console.print(f"{document}: {place}", end=" ", markup=False, style="bold")
+        # As compilers write it, so that editors can jump there.
+        where = document if each.document_line is None else f"{document}:{each.document_line}"
+        place, _, rest = line_of(msgspec.structs.replace(each, document_line=None)).partition(f" {each.severity}[")
+        console.print(f"{where}: {place}" if each.place else f"{where}:", end=" ", markup=False, style="bold")
         console.print(f"{each.severity}[{rest}", markup=False, style=COLORS[each.severity])
     if found:
         console.print(f"{document}: {summary_of(found)}", markup=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,9 +45,19 @@ def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
     try:
         uvloop.run(serve(settings, announce=announce, progress=progress))
     except OSError as error:
-        fail(f"{error.strerror or error} (hint: --port and --management-port choose others)".lower(), as_json=as_json)
+        fail(_why_not(error), as_json=as_json)
     finally:
         bar.stop()
+
+
+def _why_not(error: OSError) -> str:
+    why = (error.strerror or str(error)).lower()
+    why = re.sub(
+        r"error while attempting to bind on address \('(.*?)', (\d+).*?\)", r"cannot listen on \1 port \2", why
+    )
+    if error.errno != errno.EADDRINUSE:
+        return why
+    return f"{why} (hint: `--port` and `--management-port`, or BURGEE_PORT and BURGEE_MANAGEMENT_PORT, choose others)"
 
 
 def _filled_in(examples: Path, addresses: Addresses) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_compile_says_what_is_wrong_as_a_compiler_does(broken: Path, tmp_path: P
     assert result.stdout == ""
     *lines, count = result.stderr.splitlines()
     assert len(lines) >= 2
-    assert all(line.startswith(f"{broken}: ") and ": error[B" in line for line in lines)
+    assert all(re.match(rf"{broken}:6: flags\.a\..*: error\[B\d+\]: ", line) for line in lines)
     assert count == f"{broken}: {len(lines)} errors"
     assert not (tmp_path / "out").exists()
     as_json = burgee("compile", broken, "-o", tmp_path / "out", "--json")
@@ -96,6 +97,19 @@ def test_compile_cannot_write_everywhere(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_wrong_usage_is_2(arguments: list[str | Path]) -> None:
     assert burgee(*arguments).exit_code == 2
+
+
+def test_wrong_usage_is_json_where_json_is_wanted() -> None:
+    for arguments in (["lint", "/no/such/file"], ["eval", WEB], ["lint", WEB, "--nonsense"], ["nonsense"]):
+        result = burgee(*arguments, "--json")
+        assert result.exit_code == 2 and result.stderr == ""
+        answer = json.loads(result.stdout)
+        assert answer["ok"] is False and answer["error"]
+
+
+def test_a_snapshot_is_not_a_document(snapshot: Path, tmp_path: Path) -> None:
+    for result in (burgee("lint", snapshot), burgee("compile", snapshot, "-o", tmp_path / "out")):
+        assert result.exit_code == 1 and "a snapshot, where a document is wanted" in result.stderr
 
 
 def test_lint(broken: Path, tmp_path: Path) -> None:
@@ -156,6 +170,8 @@ def test_eval_at_another_time() -> None:
         ("reviews", "[]", "INVALID_CONTEXT"),
         ("reviews", "{", "PARSE_ERROR"),
         ("reviews", "{}, {}", "PARSE_ERROR"),
+        ("reviews", '{}, "more": {}', "PARSE_ERROR"),
+        ("reviews", "", "PARSE_ERROR"),
     ],
 )
 def test_eval_that_fails_is_1(snapshot: Path, flag: str, context: str, code: str) -> None:
@@ -165,13 +181,30 @@ def test_eval_that_fails_is_1(snapshot: Path, flag: str, context: str, code: str
     assert as_json.exit_code == 1 and json.loads(as_json.stdout)["errorCode"] == code
 
 
+def test_places_in_a_context_count_from_its_start(snapshot: Path) -> None:
+    assert "at byte 8\n" in burgee("eval", snapshot, "reviews", "-c", '{"age": nonsense}').stderr
+    assert "at byte 8\n" in burgee("explain", snapshot, "reviews", "-c", '{"age": nonsense}').stderr
+
+
+def test_the_nearest_flag_is_named(snapshot: Path) -> None:
+    for command in ("eval", "explain"):
+        assert "(hint: did you mean `reviews`?)" in burgee(command, snapshot, "review").stderr
+    assert "(hint: did you mean `reviews`?)" in burgee("inspect", snapshot, "--flag", "review").stderr
+
+
+@pytest.mark.parametrize("now", ["9" * 15, "9" * 5000, "2026-11-22T14:00:00", "-1"])
+def test_moments_out_of_range(snapshot: Path, now: str) -> None:
+    assert burgee("eval", snapshot, "reviews", "--now", now).exit_code == 2
+
+
 def test_explain(snapshot: Path) -> None:
     text = burgee("explain", snapshot, "new-checkout", "-c", CONTEXT)
     assert text.exit_code == 0 and "rule `testers`" in text.stdout
     answer = json.loads(burgee("explain", snapshot, "new-checkout", "-c", CONTEXT, "--json").stdout)
     assert answer["flag"] == "new-checkout" and len(answer["rules"]) == 3
     assert burgee("explain", snapshot, "nothing").exit_code == 1
-    assert burgee("explain", snapshot, "reviews", "-c", "{").exit_code == 1
+    for context in ("{", "[]", '{}, "more": {}'):
+        assert burgee("explain", snapshot, "reviews", "-c", context).exit_code == 1
 
 
 def test_inspect(snapshot: Path) -> None:
@@ -222,6 +255,22 @@ def test_keys(tenants: Path) -> None:
     assert burgee("keys", "revoke", *where, "x" * 16).exit_code == 1
 
 
+def test_slips_with_keys_are_pointed_out(tenants: Path) -> None:
+    where = ["--tenants", str(tenants), "--tenant", "acme", "--project", "app"]
+    new = ["keys", "new", *where, "--kind", "server", "-e"]
+    assert "app.yaml is not there yet" in burgee(*new, "production").stderr
+    (tenants / "acme" / "app.yaml").write_text("environments: [live]\nflags: {}")
+    assert "has no environment `production` (hint: it has `live`)" in burgee(*new, "production").stderr
+    assert "warning" not in burgee(*new, "live").stderr
+
+
+def test_only_new_makes_a_folder(tenants: Path) -> None:
+    where = ["--tenants", str(tenants), "--tenant", "nobody", "--project", "app"]
+    assert "nobody/app has no keys" in burgee("keys", "list", *where).stderr
+    assert burgee("keys", "revoke", *where, "x" * 16).exit_code == 1
+    assert not (tenants / "nobody").exists()
+
+
 @pytest.mark.parametrize("name", ["../up", ".hidden", "a/b", "", "a b", "x" * 129])
 def test_keys_stay_in_the_folder(tenants: Path, name: str) -> None:
     for option in ("--tenant", "--project"):
@@ -243,6 +292,7 @@ def test_a_broken_key_file_is_left_alone(tenants: Path) -> None:
 
 def test_version_and_help() -> None:
     assert burgee("version").stdout.startswith("burgee ")
+    assert burgee("--version").stdout.startswith("burgee ")
     assert json.loads(burgee("version", "--json").stdout)["snapshotFormat"] == 1
     for command in ("compile", "lint", "eval", "explain", "inspect", "serve", "version"):
         assert "--json" in burgee(command, "--help").stdout
