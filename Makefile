@@ -78,6 +78,7 @@ sanitize: build ## run the engine's tests on a build with sanitizers and bounds 
 	rm -rf $(SANITIZED)
 	BURGEE_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib $(SANITIZED)
 	cp -r tests docs pyproject.toml $(SANITIZED)
+	cp -r engine/core $(SANITIZED)/engine/
 	cd $(SANITIZED) && LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(CURDIR)/$(BIN)/python -m pytest -q -m "not slow" tests/engine
 

@@ -104,5 +104,5 @@ def bucket_of(bucketing_key: str, salt: str) -> int:
 def id_table(texts: list[bytes], classes: bytes) -> tuple[int, bytes, bytes, bytes]:
     """The id table of these distinct texts, for the compiler: (bits, starts, tags, classes), sections of core/format.h.
 
-    `classes` holds one little-endian uint16 per text.
+    `classes` holds one little-endian uint16 per text. Raises ValueError where many texts have nearly the same hash.
     """

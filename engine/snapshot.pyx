@@ -45,8 +45,6 @@ cdef enum:
     MAX_BODY = 16 << 20  # bytes
     MAX_REPLY = 64 << 20  # bytes of a batch reply
 
-
-
 cdef tuple REASONS = ("STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "DISABLED")
 cdef object decode_json = msgspec.json.decode
 
@@ -194,6 +192,10 @@ cdef int take_value(_Workspace w, object thing, bint keep, Value *v, int depth, 
 
 cdef int take_list(_Workspace w, object thing, bint keep, Value *v, int depth) except -1:
     cdef Py_ssize_t i, n = len(thing)
+    cdef tuple items = ()
+    if keep and n <= MAX_ELEMENTS:
+        items = tuple(thing)
+        n = len(items)  # what a subclass says of itself need not be so
     if n > MAX_ELEMENTS or depth >= MAX_NESTING:
         v.kind = KIND_UNUSABLE
         return 0
@@ -204,7 +206,6 @@ cdef int take_list(_Workspace w, object thing, bint keep, Value *v, int depth) e
         if v.elements == NULL:
             raise MemoryError
         memset(v.elements, 0, n * sizeof(Value))
-        items = tuple(thing)
         for i in range(n):
             take_value(w, items[i], True, &v.elements[i], depth + 1, True)
     return 0
@@ -336,7 +337,8 @@ cdef class Snapshot:
         if found == NULL:
             if not isinstance(flag_key, str):
                 raise TypeError(f"a flag key is a str, not {type(flag_key).__name__}")
-            check_context(context)
+            if type(context) is not PreparedContext:
+                check_context(context)
             return self.not_found
         flag = <uint32_t><long><object>found
         if type(context) is PreparedContext:
@@ -417,7 +419,7 @@ cdef class Snapshot:
             if PyBytes_GET_SIZE(body) > MAX_BODY:
                 return own, too_large()
             if read_request(&r, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &w.c) != 0:
-                return own, failure(&r, None)
+                return own, failure(&r)
             if etag is not None:
                 own = f'"{self.digest_text[:16]}{context_digest(&w.c):016x}{"c" if client else ""}"'
                 if etag_matches(etag, own):
@@ -448,9 +450,9 @@ cdef class Snapshot:
         w = self.take(now)
         try:
             if PyBytes_GET_SIZE(body) > MAX_BODY:
-                return too_large(flag_key)
+                return too_large(self.text(self.image.flags[flag].key_at, self.image.flags[flag].key_length))
             if read_request(&r, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &w.c) != 0:
-                return failure(&r, flag_key.encode())
+                return failure(&r, &self.image, flag)
             reply = new_bytes(NULL, self.longest(flag) + self.image.header.metadata_length + ENTRY_ROOM)
             to = copy_single(&self.image, &self.image.flags[flag], decide(&w.c, flag), bytes_start(reply))
         finally:
@@ -490,7 +492,7 @@ cdef class Snapshot:
         cdef size_t used, row, room
         cdef uint32_t i
         if read_batch(b, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &self.image, client) != 0:
-            return failure(&b.reader, None, b.failed_context)
+            return failure(&b.reader, NULL, 0, b.failed_context)
         row = context_bound(b, &self.image) + ENTRY_ROOM
         room = ENTRY_ROOM + self.image.header.metadata_length + row
         if b.compact:
@@ -515,7 +517,7 @@ cdef class Snapshot:
             context_reset(&w.c, now)
             if read_batch_context(b, &w.c) != 0:
                 Py_XDECREF(reply)
-                return failure(&b.reader, None, i)
+                return failure(&b.reader, NULL, 0, i)
             if b.compact:
                 used = copy_compact_row(&w.c, b, client, start + used) - start
             else:
@@ -535,7 +537,7 @@ cdef class Snapshot:
         from engine.explain import explain
 
         check_context(context)
-        return explain(self, flag_key, context, self.microseconds(now) // 1000)
+        return explain(self, flag_key, context, time.time_ns() // 1_000_000 if now is None else now)
 
     def describe(self):
         """What is in the snapshot; see snapshot.pyi."""
@@ -623,7 +625,7 @@ cdef class Snapshot:
                               for k in range(f.outcome_count)],
             })
         return {
-            "sections": [im.header.sections[i].length for i in range(35)],
+            "sections": [im.header.sections[i].length for i in range(<uint32_t>SECTION_COUNT)],
             "attributes": [".".join(self.path(i)) for i in range(1, im.node_count)],
             "predicates": im.predicate_count,
             "words": im.word_count,
@@ -766,7 +768,7 @@ cdef Snapshot open_snapshot(object source):
         s.metadata = MappingProxyType(dict(decode_json("{" + metadata + "}")))
         s.text(s.image.header.environment_at, s.image.header.environment_length)
         s.text(s.image.header.flag_set_at, s.image.header.flag_set_length)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise SnapshotError("a name is malformed") from error
     if len(s.indexes) != s.image.flag_count:
         raise SnapshotError("a flag is there twice")
@@ -814,13 +816,14 @@ cdef bytes finish(PyObject *reply, size_t n):
     return <bytes>result
 
 
-cdef bytes failure(const Reader *r, bytes key, uint32_t context=NONE32):
-    cdef uint8_t text[1024]
-    cdef uint32_t n = <uint32_t>len(key) if key is not None else 0
-    cdef const uint8_t *k = NULL
-    if key is not None:
-        k = <const uint8_t *>PyBytes_AS_STRING(key)
-    cdef uint8_t *end = copy_failure(r, k, n, text)
+cdef bytes failure(const Reader *r, const Image *image=NULL, uint32_t flag=0, uint32_t context=NONE32):
+    """`image`: NULL where the answer is not about one flag."""
+    cdef uint8_t text[1024]  # a flag's key has at most 256 bytes, and the reasons are short
+    cdef const uint8_t *key = NULL
+    cdef uint32_t n = 0
+    if image != NULL:
+        key, n = image.text + image.flags[flag].key_at, image.flags[flag].key_length
+    cdef uint8_t *end = copy_failure(r, key, n, text)
     cdef bytes reply = (<const char *>text)[: end - text]
     if context != NONE32:
         reply = reply.replace(b'"errorDetails":"', b'"errorDetails":"contexts[%d]: ' % context, 1)
@@ -858,9 +861,11 @@ cdef bytes to_msgpack(bytes reply):
     packed = new_bytes(NULL, transcode_bound(PyBytes_GET_SIZE(reply)))
     end = transcode(&r, bytes_start(packed))
     arena_free(&arena)
-    if end == NULL:  # out of memory
+    if end == NULL:
         Py_XDECREF(packed)
-        raise MemoryError
+        if r.error == READ_MEMORY:
+            raise MemoryError
+        raise SnapshotError("a fragment is malformed")  # its digest is right and its compiler was not
     return finish(packed, end - bytes_start(packed))
 
 
@@ -873,11 +878,9 @@ cdef bint etag_matches(str header, str own):
 
 def error_code_of(bytes reply not None):
     """The OpenFeature error code of an answer that failed as a whole, else None."""
-    head = reply[:400]
-    if not head.startswith((b'{"errorCode":"', b'{"key":"')):
+    if not reply.startswith((b'{"errorCode":"', b'{"key":"')) or b'"errorCode":"' not in reply:
         return None
-    entry = decode_json(reply) if b'"errorCode":"' in head else {}
-    return entry.get("errorCode")
+    return decode_json(reply).get("errorCode")
 
 
 def hash64(bytes data not None):
@@ -893,7 +896,7 @@ def bucket_of(str bucketing_key not None, str salt not None):
 def id_table(list texts not None, bytes classes not None):
     """The id table of these distinct texts, for the compiler: (bits, starts, tags, classes), sections of core/format.h as bytes.
 
-    `classes` holds one little-endian uint16 per text.
+    `classes` holds one little-endian uint16 per text. Raises ValueError where many texts have nearly the same hash.
     """
     cdef Py_ssize_t n = len(texts), i
     cdef int bits = max(1, min(24, (n // 8).bit_length()))
@@ -906,11 +909,13 @@ def id_table(list texts not None, bytes classes not None):
     cdef const uint16_t *given = <const uint16_t *>PyBytes_AS_STRING(classes)
     cdef bytes text
     cdef uint64_t hash, second
-    cdef uint32_t at
+    cdef uint32_t at, most = MAX_PROBE
     for i in range(n):  # how many in each bucket, kept one place on
         text = texts[i]
         start[(c_hash64(<const uint8_t *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)) >> (64 - bits)) + 1] += 1
     for i in range(1 << bits):
+        if start[i + 1] > most:
+            raise ValueError("too many ids in one bucket")
         start[i + 1] += start[i]
     cdef bytearray ends = bytearray(starts)
     cdef uint32_t *end = <uint32_t *><char *>ends

@@ -32,6 +32,18 @@ static inline void *arena_take(Arena *arena, size_t n) {
     return taken;
 }
 
+/* What is taken between these two is given back. */
+typedef struct { Chunk *chunk; size_t used; } ArenaMark;
+
+static inline ArenaMark arena_mark(const Arena *arena) {
+    return (ArenaMark){arena->current, arena->current ? arena->current->used : 0};
+}
+
+static inline void arena_release(Arena *arena, ArenaMark mark) {
+    arena->current = mark.chunk ? mark.chunk : arena->first;
+    if (arena->current) arena->current->used = mark.used;
+}
+
 static inline void arena_reset(Arena *arena) {
     arena->current = arena->first;
     if (arena->first) arena->first->used = 0;

@@ -145,8 +145,7 @@ static inline int read_batch_context(Batch *b, Context *c) {
 
 /* ---- rows of a reply ---- */
 
-static inline uint32_t named_outcome(Context *c, const NamedFlag *n, int in_matrix) {
-    if (in_matrix) return c->decided[n->flag];
+static inline uint32_t named_outcome(Context *c, const NamedFlag *n) {
     return c->image->depends ? decided(c, n->flag) : decide(c, n->flag);
 }
 
@@ -156,10 +155,10 @@ static inline uint8_t *copy_not_found(const NamedFlag *n, uint8_t *to) {
     return copy_word(to + n->key_length, "\",\"errorCode\":\"FLAG_NOT_FOUND\",\"errorDetails\":\"no such flag\"}");
 }
 
-/* Bytes that one context takes at most in a reply. */
+/* Bytes that one context takes at most in a reply. Compact: an outcome's number of at most 5 digits, and a comma. */
 static inline uint64_t context_bound(const Batch *b, const Image *im) {
-    if (!b->flags) return b->compact ? 7 * (uint64_t)im->flag_count : im->answer_bound;
-    if (b->compact) return 7 * (uint64_t)b->flag_count;
+    if (!b->flags) return b->compact ? 6 * (uint64_t)im->flag_count : im->answer_bound;
+    if (b->compact) return 6 * (uint64_t)b->flag_count;
     uint64_t bound = 0;
     for (uint32_t i = 0; i < b->flag_count; i++) {
         uint32_t longest = b->flags[i].key_length + 160;
@@ -184,7 +183,7 @@ static inline uint8_t *copy_full_row(Context *c, const Batch *b, int client, uin
         for (uint32_t i = 0; i < b->flag_count; i++) {
             const NamedFlag *n = &b->flags[i];
             if (n->flag == NONE16) to = copy_not_found(n, to);
-            else to = copy_entry(im, &im->flags[n->flag], named_outcome(c, n, 0), to);
+            else to = copy_entry(im, &im->flags[n->flag], named_outcome(c, n), to);
             *to++ = ',';
         }
     if (to > start) to--;
@@ -207,7 +206,7 @@ static inline uint8_t *copy_compact_row(Context *c, const Batch *b, int client, 
         for (uint32_t i = 0; i < b->flag_count; i++) {
             const NamedFlag *n = &b->flags[i];
             if (n->flag == NONE16) to = copy_word(to, "0,");
-            else to = copy_index(&im->flags[n->flag], named_outcome(c, n, 0), to);
+            else to = copy_index(&im->flags[n->flag], named_outcome(c, n), to);
         }
     } else {
         fill_matrix(c, 0, im->word_count);

@@ -44,7 +44,7 @@ enum Section {
     GATE_VARIANTS,  /* uint16_t  variants that open a gate, ascending */
     FLAGS,          /* Flag      constants first, then the others, a flag after those it depends on; else by key */
     FLAG_TABLE,     /* Entry     key -> flag; power of two */
-    FLAG_NODES,     /* uint16_t  paths a flag reads, those of the flags it depends on included, ascending */
+    FLAG_NODES,     /* uint16_t  paths a flag reads, those of the flags it depends on included, ascending, distinct */
     FLAG_TESTS,     /* uint32_t  a flag's own numbering of TESTS */
     TREES,          /* TreeNode */
     SERVES,         /* uint32_t  per bit: what its conjunction serves, see SERVE_ below */
@@ -169,7 +169,8 @@ enum OpKind {
     OP_KIND_COUNT
 };
 enum Order { ORDER_LT, ORDER_LE, ORDER_GT, ORDER_GE, ORDER_EQ, ORDER_COUNT };
-#define MAX_OP_DEPTH 64
+#define MAX_OP_DEPTH 96
+#define MAX_STEPS 64 /* of an operand's path */
 #define MAX_SCOPE 2
 
 /* An operand: scope 0 reads NODES[node] of the context; scope 1 or 2 the element of the outermost or inner
@@ -205,6 +206,7 @@ enum FlagBits { FLAG_CLIENT_VISIBLE = 1, FLAG_DEPENDS = 2 /* has gates or prereq
                 FLAG_TIMED = 8 /* it, or a flag it depends on, reads NOW */ };
 #define MAX_FLAG_BITS 32000
 #define MAX_DEPENDENCY_DEPTH 32
+#define MAX_FLAG_OUTCOMES 32000 /* their numbers have at most 5 digits, see context_bound */
 typedef struct {
     uint32_t key_at;
     uint16_t key_length;
@@ -236,7 +238,7 @@ enum Reason { REASON_STATIC, REASON_DEFAULT, REASON_TARGETING_MATCH, REASON_SPLI
 enum OutcomeBits { OUTCOME_METADATA = 1 /* the fragment ends with its own metadata: …"metadata":{…}} */ };
 
 /* A fragment is the flag's answer as JSON, `{"key":"k","value":…,"variant":"v","reason":"R"}` (no value and variant for the
- * code default), in that order, without spaces, and a comma behind it that is not counted in `length`. */
+ * code default), in that order, without spaces, and a comma behind it that is not counted in `length`. No two overlap. */
 typedef struct {
     uint32_t at, length;
     uint16_t variant; /* NONE16: the code default */

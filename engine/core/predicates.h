@@ -27,7 +27,7 @@ static inline const Value *operand_of(const Frame *f, const Op *op) {
         if (v->kind == KIND_OBJECT && v->elements)
             for (uint32_t i = 0; i < v->length; i++) {
                 const Value *member = &v->elements[2 * i];
-                if (member->length == name->length && memcmp(member->text, im->text + name->at, name->length) == 0)
+                if (member->length == name->length && member->text && memcmp(member->text, im->text + name->at, name->length) == 0)
                     found = member + 1;
             }
         v = found;
@@ -63,17 +63,11 @@ static inline int in_strings(const Image *im, const Op *op, const uint8_t *text,
 }
 
 static inline int in_numbers(const Image *im, const Op *op, double number) {
-    for (uint32_t i = 0; i < op->b; i++) if (im->numbers[op->a + i] == number) return TRUE;
-    return FALSE;
-}
-
-static inline int contains_text(const uint8_t *text, uint32_t length, const uint8_t *part, uint32_t part_length) {
-    if (part_length == 0) return TRUE;
-    const uint8_t *end = text + length;
-    for (; text + part_length <= end; text++) {
-        text = memchr(text, part[0], (size_t)(end - text) - part_length + 1);
-        if (!text) return FALSE;
-        if (memcmp(text, part, part_length) == 0) return TRUE;
+    uint32_t low = op->a, high = op->a + op->b;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (im->numbers[middle] == number) return TRUE;
+        if (im->numbers[middle] < number) low = middle + 1; else high = middle;
     }
     return FALSE;
 }
@@ -86,7 +80,7 @@ static inline int test_text(Context *c, const Op *op, const uint8_t *text, uint3
     case OP_ORDER_TEXT: return truth_of_order(compare_texts(text, length, part, op->b), op->order);
     case OP_STARTS_WITH: return length >= op->b && memcmp(text, part, op->b) == 0;
     case OP_ENDS_WITH: return length >= op->b && memcmp(text + length - op->b, part, op->b) == 0;
-    case OP_CONTAINS_TEXT: return contains_text(text, length, part, op->b);
+    case OP_CONTAINS_TEXT: return memmem(text, length, part, op->b) != NULL;
     default: return c->match(c->owner, (uint32_t)op->n, text, length);
     }
 }
@@ -99,21 +93,29 @@ static inline int element_equals(const Image *im, const Op *op, const Value *v) 
     }
 }
 
+/* Two strings, each via VALUE or LOWER. Lowered as they are compared: inside a quantifier, that may be for each element. */
+static inline int compare_strings(const Value *a, int a_via, const Value *b, int b_via) {
+    if (a_via == VIA_VALUE && b_via == VIA_VALUE) return compare_texts(a->text, a->length, b->text, b->length);
+    uint32_t n = a->length < b->length ? a->length : b->length;
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t x = a_via == VIA_LOWER ? lowered(a->text[i]) : a->text[i], y = b_via == VIA_LOWER ? lowered(b->text[i]) : b->text[i];
+        if (x != y) return x < y ? -1 : 1;
+    }
+    return a->length < b->length ? -1 : a->length > b->length;
+}
+
 static inline int order_operands(const Frame *f, const Op *op) {
     const Op *other = &f->ops[op->a];
     const Value *left = operand_of(f, op), *right = operand_of(f, other);
-    Context *c = f->c;
     if (op->via <= VIA_LOWER && other->via <= VIA_LOWER) {
-        const uint8_t *a, *b;
-        uint8_t a_space[64], b_space[64];
-        if (text_of(left, op->via, &c->arena, a_space, &a) && text_of(right, other->via, &c->arena, b_space, &b))
-            return truth_of_order(compare_texts(a, left->length, b, right->length), op->order);
+        if (left->kind == KIND_STRING && right->kind == KIND_STRING)
+            return truth_of_order(compare_strings(left, op->via, right, other->via), op->order);
         if (op->via == VIA_VALUE && other->via == VIA_VALUE && op->order == ORDER_EQ &&
             (left->kind == KIND_TRUE || left->kind == KIND_FALSE) && (right->kind == KIND_TRUE || right->kind == KIND_FALSE))
             return left->kind == right->kind;
     }
     Key a, b;
-    if (!key_of(left, op->via, c->now, &a) || !key_of(right, other->via, c->now, &b)) return UNKNOWN;
+    if (!key_of(left, op->via, f->c->now, &a) || !key_of(right, other->via, f->c->now, &b)) return UNKNOWN;
     if (op->n) { /* times */
         __int128 shifted = (__int128)b.hi + op->n;
         int order = (__int128)a.hi < shifted ? -1 : (__int128)a.hi > shifted;
@@ -151,6 +153,7 @@ static int truth_of_op(Frame *f, const Op *op) {
     const uint8_t *text;
     uint8_t space[64];
     int left, right;
+    ArenaMark mark;
     Key key;
     switch (op->kind) {
     case OP_CONSTANT: return (int)op->a;
@@ -175,7 +178,10 @@ static int truth_of_op(Frame *f, const Op *op) {
         return v->kind == KIND_TRUE ? (int)(op->a >> 1 & 1) : v->kind == KIND_FALSE ? (int)(op->a & 1) : UNKNOWN;
     case OP_IN_STRINGS: case OP_ORDER_TEXT: case OP_STARTS_WITH: case OP_ENDS_WITH: case OP_CONTAINS_TEXT: case OP_MATCHES:
         v = operand_of(f, op);
-        return text_of(v, op->via, &f->c->arena, space, &text) ? test_text(f->c, op, text, v->length) : UNKNOWN;
+        mark = arena_mark(&f->c->arena);
+        left = text_of(v, op->via, &f->c->arena, space, &text) ? test_text(f->c, op, text, v->length) : UNKNOWN;
+        arena_release(&f->c->arena, mark);
+        return left;
     case OP_ORDER_KEY: {
         const Point *p = &im->points[op->a];
         Key point = {p->hi, p->lo, p->length ? im->text + p->at : NULL, p->length};

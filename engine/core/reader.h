@@ -29,6 +29,8 @@ typedef struct {
     const char *reason;   /* of READ_REQUEST */
     const uint8_t *at;    /* of the error */
     int depth;
+    const uint8_t *context; /* where the one being read begins */
+    uint64_t *tables[MAX_DEPTH + 1]; /* of names, one per depth: only one object at a depth is open */
 } Reader;
 
 static inline int read_fail(Reader *r, int error, const uint8_t *at) {
@@ -46,6 +48,7 @@ static inline int reader_open(Reader *r, const uint8_t *body, size_t n) {
     r->end = body + n;
     r->error = READ_OK;
     r->depth = 0;
+    memset(r->tables, 0, sizeof r->tables);
     size_t bad = utf8_error_at(body, n);
     return bad == n ? 0 : read_fail(r, READ_ENCODING, body + bad);
 }
@@ -210,7 +213,9 @@ static inline int names_add(Reader *r, Names *names, uint64_t hash, const uint8_
     }
     if (names->count == MAX_MEMBERS) return read_fail(r, READ_MEMBERS, at);
     if (names->count == FEW_MEMBERS) {
-        names->many = arena_take(r->arena, sizeof(uint64_t) << MANY_BITS);
+        uint64_t **table = &r->tables[r->depth];
+        if (!*table) *table = arena_take(r->arena, sizeof(uint64_t) << MANY_BITS);
+        names->many = *table;
         if (!names->many) return read_fail(r, READ_MEMORY, at);
         memset(names->many, 0, sizeof(uint64_t) << MANY_BITS);
         for (uint32_t i = 0; i < FEW_MEMBERS; i++) names_insert_many(names, names->few[i]);
@@ -282,9 +287,10 @@ static int read_value(Reader *r, int keep, Value *v) {
     }
 }
 
-/* Room for one more value in a growing array of the arena. */
+/* Room for one more value in a growing array of the arena. A context that is too large is refused here, before it takes memory. */
 static inline Value *value_room(Reader *r, Value **array, uint32_t count, uint32_t *room) {
     if (count == *room) {
+        if (r->p - r->context > MAX_CONTEXT_BYTES) { read_fail(r, READ_SIZE, r->context); return NULL; }
         uint32_t wider = *room ? *room * 2 : 8;
         Value *fresh = arena_take(r->arena, wider * sizeof(Value));
         if (!fresh) { read_fail(r, READ_MEMORY, r->p); return NULL; }
@@ -302,8 +308,9 @@ static int read_list(Reader *r, int keep, Value *v) {
     if (read_enter(r)) return -1;
     if (read_empty(r, ']')) more = 0;
     while (more) {
-        to = keep && count < MAX_ELEMENTS ? value_room(r, &elements, count, &room) : &element;
-        if (!to || read_value(r, keep, to)) return -1;
+        int keep_this = keep && count < MAX_ELEMENTS;
+        to = keep_this ? value_room(r, &elements, count, &room) : &element;
+        if (!to || read_value(r, keep_this, to)) return -1;
         count++;
         if ((more = read_next(r, ']')) < 0) return -1;
     }
@@ -369,6 +376,8 @@ static inline int read_context(Reader *r, Context *c) {
     if (*at != '{') return read_refuse(r, "the context is not an object", at);
     r->c = c;
     r->arena = &c->arena;
+    r->context = at;
+    memset(r->tables, 0, sizeof r->tables); /* they may be in another arena, or in what this one held before */
     if (read_node_object(r, 0, &c->values[0])) return -1;
     if (r->p - at > MAX_CONTEXT_BYTES) return read_fail(r, READ_SIZE, at);
     return 0;

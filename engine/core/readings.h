@@ -200,6 +200,8 @@ static inline int key_of(const Value *v, int via, int64_t now, Key *key) {
     return 0;
 }
 
+static inline uint8_t lowered(uint8_t b) { return b >= 'A' && b <= 'Z' ? b + 32 : b; }
+
 /* A string via VALUE or LOWER; 0 for another kind. Lowered text is in the arena (or `stack`, of 64 bytes). */
 static inline int text_of(const Value *v, int via, Arena *arena, uint8_t *stack, const uint8_t **text) {
     if (v->kind != KIND_STRING) return 0;
@@ -207,10 +209,7 @@ static inline int text_of(const Value *v, int via, Arena *arena, uint8_t *stack,
     if (via != VIA_LOWER) return 1;
     uint8_t *low = v->length <= 64 ? stack : arena_take(arena, v->length);
     if (!low) return 0;
-    for (uint32_t i = 0; i < v->length; i++) {
-        uint8_t b = v->text[i];
-        low[i] = b >= 'A' && b <= 'Z' ? b + 32 : b;
-    }
+    for (uint32_t i = 0; i < v->length; i++) low[i] = lowered(v->text[i]);
     *text = low;
     return 1;
 }

@@ -20,27 +20,38 @@ static inline uint8_t *put_string(uint8_t *to, const uint8_t *text, uint32_t n) 
     return to + n;
 }
 
-static inline uint8_t *put_integer(uint8_t *to, int64_t n) {
-    if (n >= 0) {
-        if (n < 128) { *to++ = (uint8_t)n; return to; }
-        if (n < 256) return put_big(to, 0xCC, (uint64_t)n, 1);
-        if (n < 65536) return put_big(to, 0xCD, (uint64_t)n, 2);
-        if (n <= 0xFFFFFFFFll) return put_big(to, 0xCE, (uint64_t)n, 4);
-        return put_big(to, 0xCF, (uint64_t)n, 8);
-    }
-    if (n >= -32) { *to++ = (uint8_t)n; return to; }
-    return put_big(to, 0xD3, (uint64_t)n, 8);
+static inline uint8_t *put_integer(uint8_t *to, uint64_t n) {
+    if (n < 128) { *to++ = (uint8_t)n; return to; }
+    if (n < 256) return put_big(to, 0xCC, n, 1);
+    if (n < 65536) return put_big(to, 0xCD, n, 2);
+    if (n <= 0xFFFFFFFFull) return put_big(to, 0xCE, n, 4);
+    return put_big(to, 0xCF, n, 8);
 }
 
+static inline uint8_t *put_negative(uint8_t *to, uint64_t magnitude) {
+    if (magnitude <= 32) { *to++ = (uint8_t)-magnitude; return to; }
+    return put_big(to, 0xD3, -magnitude, 8);
+}
+
+/* Of a value that a flag gives, not of a context: integers as far as MessagePack has them, of any length. */
 static inline uint8_t *put_number(Reader *r, uint8_t *to) {
-    const uint8_t *start = r->p;
-    Value v;
-    if (read_number(r, &v)) return NULL;
-    int is_integer = v.kind == KIND_NUMBER && is_exact_integer(v.number);
-    for (const uint8_t *p = start; p < r->p; p++) if (*p == '.' || *p == 'e' || *p == 'E') is_integer = 0;
-    if (is_integer) return put_integer(to, (int64_t)v.number);
-    uint64_t bits;
-    memcpy(&bits, &v.number, 8);
+    const uint8_t *p = r->p;
+    int negative = *p == '-', fits = 1;
+    uint64_t magnitude = 0, bits;
+    p += negative;
+    if (!is_digit(*p)) return NULL;
+    for (; is_digit(*p); p++) {
+        fits &= !__builtin_mul_overflow(magnitude, 10u, &magnitude);
+        fits &= !__builtin_add_overflow(magnitude, (uint64_t)(*p - '0'), &magnitude);
+    }
+    if (fits && *p != '.' && *p != 'e' && *p != 'E' && magnitude <= (negative ? 1ull << 63 : UINT64_MAX)) {
+        r->p = p;
+        return negative && magnitude ? put_negative(to, magnitude) : put_integer(to, magnitude);
+    }
+    char *end;
+    double x = PyOS_string_to_double((const char *)r->p, &end, NULL); /* overflow gives an infinity */
+    r->p = (const uint8_t *)end;
+    memcpy(&bits, &x, 8);
     return put_big(to, 0xCB, bits, 8);
 }
 
@@ -49,19 +60,21 @@ static inline void open_reply(Reader *r, const uint8_t *reply, size_t n, Arena *
     *r = (Reader){.start = reply, .p = reply, .end = reply + n, .arena = arena, .depth = -MAX_DEPTH};
 }
 
-/* Room for a JSON text of n bytes: `[]` grows to five bytes, `1.5` to nine. */
+/* Room for a JSON text of n bytes: `[` grows to five bytes, `1.5` to nine. */
 static inline size_t transcode_bound(size_t n) { return 5 * n + 16; }
 
+/* NULL: not JSON (a fragment is what nobody verified), or out of memory. */
 static uint8_t *transcode(Reader *r, uint8_t *to) {
     const uint8_t *text;
     uint32_t length, count = 0;
+    Value word;
     switch (*r->p) {
     case '"':
         if (read_string(r, &text, &length)) return NULL;
         return put_string(to, text, length);
-    case 't': r->p += 4; *to++ = 0xC3; return to;
-    case 'f': r->p += 5; *to++ = 0xC2; return to;
-    case 'n': r->p += 4; *to++ = 0xC0; return to;
+    case 't': if (read_word(r, "true", 4, 0, &word)) return NULL; *to++ = 0xC3; return to;
+    case 'f': if (read_word(r, "false", 5, 0, &word)) return NULL; *to++ = 0xC2; return to;
+    case 'n': if (read_word(r, "null", 4, 0, &word)) return NULL; *to++ = 0xC0; return to;
     case '[': case '{': {
         int is_object = *r->p == '{';
         uint8_t close = is_object ? '}' : ']', *head = to;
@@ -70,7 +83,7 @@ static uint8_t *transcode(Reader *r, uint8_t *to) {
         int more = !read_empty(r, close);
         while (more) {
             if (is_object) {
-                if (read_string(r, &text, &length)) return NULL;
+                if (*r->p != '"' || read_string(r, &text, &length)) return NULL;
                 to = put_string(to, text, length);
                 skip_space(r);
                 if (expect(r, ':')) return NULL;

@@ -12,6 +12,8 @@
 typedef struct {
     Image *im;
     uint64_t work, budget;
+    uint64_t fragments; /* bytes */
+    uint64_t treeless;  /* flags whose part of the matrix is scanned when they are asked for alone */
     const char *why;
 } Verifier;
 
@@ -193,9 +195,11 @@ static int verify_slot(Verifier *v, const Slot *s, const uint64_t *must) {
     }
     CHECK(inside(s->first_word, s->word_count, im->word_count), "a slot is outside the matrix");
     CHECK(inside(s->first_row, n, im->class_row_count), "rows are outside CLASS_ROWS");
-    CHECK(im->class_rows[s->first_row + s->class_default].patches == DENSE, "a default row is sparse");
+    const ClassRow *base = &im->class_rows[s->first_row + s->class_default];
+    CHECK(base->patches == DENSE, "a default row is sparse");
     for (uint32_t c = 0; c < n; c++) {
         const ClassRow *row = &im->class_rows[s->first_row + c];
+        if (row->patches == DENSE && row->first == base->first && c != s->class_default) continue; /* many classes may share it */
         if (row->patches == DENSE) {
             CHECK(inside(row->first, s->word_count, im->row_word_count), "a row is outside ROWS");
             SPEND(s->word_count + 1);
@@ -228,6 +232,7 @@ static int verify_slots(Verifier *v) {
     uint64_t *must = fallthrough_bits(im);
     CHECK(must, "out of memory");
     int failed = 0;
+    uint64_t masks = 0;
     for (uint32_t i = 0; i < im->slot_count && !failed; i++) {
         failed = verify_slot(v, &im->slots[i], must);
         if (im->slots[i].via == VIA_NOW) v->im->timed = 1;
@@ -236,6 +241,7 @@ static int verify_slots(Verifier *v) {
         const Predicate *p = &im->predicates[i];
         failed = verify_patches(v, p->first_true, p->true_count, 0, im->word_count) ||
                  verify_patches(v, p->first_false, p->false_count, 0, im->word_count);
+        masks += (uint64_t)p->true_count + p->false_count;
         for (uint32_t k = 0; k < p->true_count && !failed; k++) {
             const Patch *m = &im->patches[p->first_true + k];
             if (m->bits & must[m->word]) failed = refuse(v, "a predicate strikes a fallthrough");
@@ -246,7 +252,7 @@ static int verify_slots(Verifier *v) {
         }
     }
     free(must);
-    return failed;
+    return failed || spend(v, v->treeless * (im->slot_count + im->predicate_count + masks)) ? -1 : 0;
 }
 
 typedef struct { uint8_t named, depth, scope; } OpPlace;
@@ -262,7 +268,7 @@ static int verify_operand(Verifier *v, const Op *op, uint8_t scope) {
     const Image *im = v->im;
     CHECK(op->via < VIA_ID && op->scope <= scope, "an operand is broken");
     if (op->scope == 0) CHECK(op->node < im->node_count, "an operand is broken");
-    else CHECK(inside(op->node, op->steps, im->literal_count), "an operand is broken");
+    else CHECK(op->steps <= MAX_STEPS && inside(op->node, op->steps, im->literal_count), "an operand is broken");
     if (op->via == VIA_NOW) v->im->timed = 1;
     return 0;
 }
@@ -365,6 +371,8 @@ static int verify_outcome(Verifier *v, const Flag *f, const Outcome *o, uint32_t
     CHECK(memcmp(t, "{\"key\":\"", 8) == 0 && memcmp(t + 8, im->text + f->key_at, f->key_length) == 0 &&
           t[prefix - 2] == '"' && t[prefix - 1] == ',' && t[o->length - 1] == '}' && t[o->length] == ',', "a fragment is malformed");
     CHECK(!(o->bits & OUTCOME_METADATA) || t[o->length - 2] == '}', "a fragment is malformed");
+    v->fragments += o->length;
+    CHECK(v->fragments <= im->text_length, "fragments overlap"); /* or an answer might be of any size */
     CHECK(o->reason < REASON_COUNT && (o->variant < f->variant_count || o->variant == NONE16), "an outcome is broken");
     if (o->length > *longest) *longest = o->length;
     return 0;
@@ -393,6 +401,7 @@ static int verify_flag(Verifier *v, uint32_t index, uint32_t *next_bit_index, co
     CHECK(f->bit_count <= MAX_FLAG_BITS && f->first_bit == *next_bit_index && inside(f->first_bit, f->bit_count, im->serve_count),
           "conjunctions are out of place");
     *next_bit_index += f->bit_count;
+    CHECK(f->outcome_count <= MAX_FLAG_OUTCOMES, "a flag has too many outcomes");
     CHECK(f->outcome_count >= 1 && inside(f->first_outcome, f->outcome_count, im->outcome_count), "a flag has no outcomes");
     CHECK(inside(f->first_node, f->node_count, im->flag_node_count) && inside(f->first_test, f->test_count, im->flag_test_count) &&
           inside(f->first_tree, f->tree_count, im->tree_count) && f->tree_count < LEAF &&
@@ -403,7 +412,10 @@ static int verify_flag(Verifier *v, uint32_t index, uint32_t *next_bit_index, co
     for (uint32_t i = 0; i < f->outcome_count; i++)
         if (verify_outcome(v, f, &im->outcomes[f->first_outcome + i], &longest)) return -1;
     im->answer_bound += longest + 1;
-    for (uint32_t i = 0; i < f->node_count; i++) CHECK(im->flag_nodes[f->first_node + i] < im->node_count, "a flag reads nothing");
+    const uint16_t *nodes = im->flag_nodes + f->first_node;
+    for (uint32_t i = 0; i < f->node_count; i++)
+        CHECK(nodes[i] < im->node_count && (i == 0 || nodes[i] > nodes[i - 1]), "a flag reads nothing, or a path twice");
+    v->treeless += f->bit_count > 1 && !f->tree_count;
     depth[index] = 1;
     for (uint32_t i = 0; i < f->test_count; i++) {
         CHECK(im->flag_tests[f->first_test + i] < im->test_count, "a flag tests nothing");
@@ -499,7 +511,7 @@ static int verify_source_map(Verifier *v) {
 
 /* NULL, or what is wrong. The blob must outlive the image. */
 static const char *image_open(Image *im, const uint8_t *blob, uint64_t length) {
-    Verifier verifier = {im, 0, 16 * length + 1000000, NULL}, *v = &verifier;
+    Verifier verifier = {.im = im, .budget = 64 * length + 1000000}, *v = &verifier;
     memset(im, 0, sizeof *im);
     if (verify_sections(v, blob, length)) return v->why;
     open_sections(im, blob);

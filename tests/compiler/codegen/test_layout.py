@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rules_compiler import limits as documents
 from rules_compiler.codegen import layout
 from tests.compiler.codegen import read_snapshot
 from tests.compiler.codegen.plans import blob, environment, flag, one_of
@@ -85,6 +86,12 @@ def test_the_compiler_makes_at_most_half_of_what_a_loader_accepts() -> None:
     assert limits["FLAG_BITS"] >= layout.FLAG_BITS * 2
     assert limits["CLASSES"] >= layout.CLASSES * 2
     assert limits["CHUNK"] >= layout.CHUNK_BYTES * 2
+    assert limits["OP_DEPTH"] >= layout.OP_DEPTH * 2
+    assert limits["STEPS"] >= documents.PATH_MEMBERS * 2
+    assert limits["FLAGS"] >= documents.FLAGS * 2
+    assert limits["DEPENDENCY_DEPTH"] >= documents.PREREQUISITE_CHAIN * 2
+    # of a variant: a rule's, the fallthrough's, a split's; of the off variant one more for each prerequisite
+    assert limits["FLAG_OUTCOMES"] >= 2 * (4 * documents.VARIANTS + documents.FLAGS)
     assert limits["PROBE"] >= layout.RUN * 2
     assert limits["PATCHES"] == layout.MAX_PATCHES
 
