@@ -208,7 +208,10 @@ def _union(masks: Iterable[int]) -> int:
 
 
 def _ids(classes: Mapping[bytes, int]) -> Ids:
-    bits, starts, tags, of_ids = id_table(list(classes), array("H", classes.values()).tobytes())
+    try:
+        bits, starts, tags, of_ids = id_table(list(classes), array("H", classes.values()).tobytes())
+    except ValueError:
+        raise colliding() from None
     places = memoryview(starts).cast("I")
     if max(map(sub, places[1:], places)) > RUN:
         raise colliding()

@@ -44,7 +44,7 @@ def place(hashes: tuple[int, ...]) -> Placement:
     for bits in range(fewest, fewest + 1 + GROWTHS):
         for seed in range(SEEDS):
             positions = _placed(hashes, bits, seed)
-            if _longest_run(positions, 1 << bits) <= RUN:
+            if positions is not None and _longest_run(positions, 1 << bits) <= RUN:
                 return Placement(bits, seed, positions)
     raise colliding()
 
@@ -55,14 +55,17 @@ def colliding() -> CompileError:
     return CompileError((Diagnostic("B532", "error", "", message, "choose other names or values"),))
 
 
-def _placed(hashes: tuple[int, ...], bits: int, seed: int) -> tuple[int, ...]:
+def _placed(hashes: tuple[int, ...], bits: int, seed: int) -> tuple[int, ...] | None:
+    """None as soon as one is RUN places from its own, so that equal hashes cost no more than others."""
     size, shift = 1 << bits, 64 - bits
     filled = bytearray(size)
     positions = []
     for h in hashes:
-        position = ((h ^ seed) * PHI & _MASK) >> shift
+        first = position = ((h ^ seed) * PHI & _MASK) >> shift
         while filled[position]:
             position = (position + 1) % size
+            if (position - first) % size > RUN:
+                return None
         filled[position] = 1
         positions.append(position)
     return tuple(positions)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules_compiler.codegen.hashing import hash64
+from rules_compiler.codegen import tables
+from rules_compiler.codegen.hashing import hash64, id_table
 from rules_compiler.codegen.layout import PHI, RUN
 from rules_compiler.codegen.tables import Placement, hash_of_node, place
 from rules_compiler.diagnostics import CompileError
@@ -39,6 +40,42 @@ def test_another_seed_is_tried_when_a_run_is_long() -> None:
 def test_equal_hashes_are_refused_rather_than_placed_for_ever() -> None:
     with pytest.raises(CompileError, match="nearly the same hash"):
         place((7,) * (RUN + 1))
+
+
+def texts_with_equal_hashes(count: int) -> list[str]:
+    """ASCII, of 16 letters each. XXH64 keeps nothing secret: its last round is undone to find the second half."""
+    p1, p2, p4, p5 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
+    mask = 2**64 - 1
+    inverse = {p: pow(p, -1, 2**64) for p in (p1, p2)}
+
+    def rotated(x: int, by: int) -> int:
+        return (x << by | x >> (64 - by)) & mask
+
+    wanted, found = 12345, []
+    for i in range(10**9):
+        first = f"{i:08d}".encode()
+        lane = rotated(int.from_bytes(first, "little") * p2 & mask, 31) * p1 & mask
+        state = (rotated((p5 + 16) ^ lane, 27) * p1 + p4) & mask
+        lane = rotated((wanted - p4) * inverse[p1] & mask, 64 - 27) ^ state
+        second = (rotated(lane * inverse[p1] & mask, 64 - 31) * inverse[p2] & mask).to_bytes(8, "little")
+        if max(second) < 0x80 and min(second) > 0x20:
+            found.append((first + second).decode())
+            if len(found) == count:
+                break
+    assert len({hash64(text.encode()) for text in found}) == 1
+    return found
+
+
+def test_texts_made_to_collide_are_refused_at_once() -> None:
+    texts = texts_with_equal_hashes(260)
+    with pytest.raises(CompileError, match="nearly the same hash"):
+        blob(environment(flag("f", (one_of("plan", *texts), "on"))))
+    with pytest.raises(ValueError, match="too many ids in one bucket"):
+        id_table([text.encode() for text in texts], bytes(2 * len(texts)))
+
+
+def test_placing_equal_hashes_is_given_up_early() -> None:
+    assert tables._placed((7,) * 10**6, 20, 0) is None
 
 
 def test_nodes_with_equal_names_are_told_apart_by_their_parents() -> None:
