@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from server.environments import environments_of
 from server.types import EnvironmentId, Problem, ProjectId
 
 DIAGNOSTICS_KEPT = 20  # of a refused document, for the log and /status
+LONGEST = 300  # seconds for one document, all environments; others wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +57,53 @@ def compile_document(document: bytes, project: ProjectId, version: int) -> Compi
 
 
 class Compiler:
+    """Processes that compile, one document each at a time: a document that kills its process takes no other along."""
+
     def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._pool = self._new_pool()
+        self._idle: asyncio.Queue[ProcessPoolExecutor] = asyncio.Queue()
+        for _ in range(workers):
+            self._idle.put_nowait(_new_worker())
 
     async def compile(self, document: bytes, project: ProjectId, version: int) -> Compiled | Refused:
         loop = asyncio.get_running_loop()
-        for _ in range(2):  # a worker that dies takes the documents of others with it; those deserve another try
-            pool = self._pool
-            try:
-                return await loop.run_in_executor(pool, compile_document, document, project, version)
-            except BrokenProcessPool:
-                if self._pool is pool:
-                    self._pool = self._new_pool()
-        return Refused(Problem("the compiler's process died over the document"))
+        worker = await self._idle.get()
+        try:
+            for _ in range(2):  # a worker that died before, of something else, deserves a successor
+                try:
+                    return await loop.run_in_executor(
+                        worker, _compile_within, LONGEST, compile_document, document, project, version
+                    )
+                except BrokenProcessPool:
+                    worker = _new_worker()
+        finally:
+            self._idle.put_nowait(worker)
+        return Refused(Problem(f"the compiler's process died over the document, or took more than {LONGEST} seconds"))
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Ends what is being compiled: nobody would serve it any more. Cancel whoever waits for it before."""
+        while not self._idle.empty():
+            self._idle.get_nowait().shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.kill()
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # a fork would copy the event loop and its sockets
-        return ProcessPoolExecutor(self._workers, mp_context=context, initializer=_prepare_worker)
+
+def _new_worker() -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")  # a fork would copy the event loop and its sockets
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_worker)
+
+
+def _compile_within(
+    seconds: int,
+    compile_one: Callable[[bytes, ProjectId, int], Compiled | Refused],
+    document: bytes,
+    project: ProjectId,
+    version: int,
+) -> Compiled | Refused:
+    signal.alarm(seconds)  # nothing handles it, so it ends the process
+    try:
+        return compile_one(document, project, version)
+    finally:
+        signal.alarm(0)
 
 
 def _prepare_worker() -> None:
