@@ -25,11 +25,15 @@ _NAME = re.compile(NAME)
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What changes when a file does. The inode shows a replacement that kept time and size."""
+    """What changes when a file does, or when it may be read: the change time shows what kept the modification time."""
 
     modified_ns: int
+    changed_ns: int
     size: int
     inode: int
+
+
+UNKNOWN = Stamp(0, 0, 0, 0)  # of a file that cannot be asked; no file has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +60,18 @@ def scan(tenants: Path) -> Listing:
     """Every project of every tenant. Raises OSError when the folder itself cannot be listed."""
     listing = Listing()
     for tenant in _entries(tenants):
-        if not tenant.is_dir() or not _NAME.fullmatch(tenant.name):
+        if not _NAME.fullmatch(tenant.name):
             continue
         try:
-            listing.projects.update(_projects_of(tenant.name, tenant.path))
+            if tenant.is_dir():
+                listing.projects.update(_projects_of(tenant.name, tenant.path))
         except OSError as error:
             listing.unreadable[tenant.name] = error.strerror or type(error).__name__
     return listing
 
 
-def stamp_of(path: Path) -> Stamp:
-    """Raises OSError."""
-    found = path.stat()
-    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
+def stamp_of(found: os.stat_result) -> Stamp:
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
 def _projects_of(tenant: str, folder: str) -> dict[ProjectId, Sources]:
@@ -79,10 +82,12 @@ def _projects_of(tenant: str, folder: str) -> dict[ProjectId, Sources]:
         if not suffix or not _NAME.fullmatch(stem):
             continue
         try:
-            found = entry.stat()  # follows links, as a mounted ConfigMap needs
+            stamp = stamp_of(entry.stat())  # follows links, as a mounted ConfigMap needs
         except FileNotFoundError:
             continue  # gone since it was listed
-        source = Source(Path(entry.path), Stamp(found.st_mtime_ns, found.st_size, found.st_ino))
+        except OSError:
+            stamp = UNKNOWN  # whoever reads it will say why it cannot be read
+        source = Source(Path(entry.path), stamp)
         if suffix == KEYS_SUFFIX:
             keys[stem] = source
         else:

@@ -12,7 +12,10 @@ Rules that keep a slip of the disk from becoming an outage:
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import os
+import stat
 import time
 from dataclasses import dataclass, replace
 
@@ -58,8 +61,11 @@ class Project:
         self._version = 0  # kept when the files go, so that one that comes back has a higher one
         self._log = structlog.get_logger("project").bind(project=str(project))
 
-    def differs(self, sources: Sources) -> bool:
-        return self._document.seen != sources.documents or self._keys.seen != _as_tuple(sources.keys)
+    def document_differs(self, sources: Sources) -> bool:
+        return self._document.seen != sources.documents
+
+    def keys_differ(self, sources: Sources) -> bool:
+        return self._keys.seen != _as_tuple(sources.keys)
 
     def mark_behind(self) -> None:
         """Its source is known to say something else, or cannot be asked: from now on its age grows."""
@@ -72,25 +78,19 @@ class Project:
         if status is not None and status.state is SourceState.VALID and status.behind_since is not None:
             self._store.set_status(self.id, replace(status, behind_since=None))
 
-    async def refresh(self, sources: Sources, *, again: bool = False) -> None:
-        """Deal with what changed; with `again`, with everything. Raises nothing for a bad source."""
-        await self._refresh_keys(_as_tuple(sources.keys), again=again)
-        await self._refresh_document(sources.documents, again=again)
-        if self._document.seen == self._keys.seen == ():
-            self._store.remove(self.id)
-            self._log.info("project removed")
-
-    async def _refresh_document(self, sources: tuple[Source, ...], *, again: bool) -> None:
+    async def refresh_document(self, sources: tuple[Source, ...], *, again: bool) -> None:
+        """Deal with it; with `again`, also with one that was refused before. Raises nothing for a bad source."""
         tracked = self._document
-        if (sources == tracked.seen and not again) or not _is_certain(tracked, sources):
+        if not _is_certain(tracked, sources):
             return
         if not sources:
             self._store.install(self.id, ())
             self._document = _Tracked(seen=())
             self._refused(Problem("there are keys but no document"), environments=())
+            self._remove_if_gone()
             return
         if len(sources) > 1:
-            tracked.seen = sources
+            tracked.seen, tracked.tried = sources, b""
             names = ", ".join(f"`{each.path.name}`" for each in sources)
             self._refused(Problem(f"several documents for one project: {names} (hint: keep one)"))
             return
@@ -100,7 +100,7 @@ class Project:
         except _UnsettledError:
             return
         except OSError as error:
-            tracked.seen = sources
+            tracked.seen, tracked.tried = sources, b""
             self._refused(Problem(f"the document cannot be read: {error.strerror}"))
             return
         digest = _digest(content)
@@ -142,17 +142,19 @@ class Project:
         self._log.info("document installed", version=version, compile_seconds=round(compiled.seconds, 3))
         return True
 
-    async def _refresh_keys(self, sources: tuple[Source, ...], *, again: bool) -> None:
-        tracked = self._keys
-        if (sources == tracked.seen and not again) or not _is_certain(tracked, sources):
+    async def refresh_keys(self, source: Source | None, *, again: bool) -> None:
+        """As refresh_document."""
+        tracked, sources = self._keys, _as_tuple(source)
+        if not _is_certain(tracked, sources):
             return
-        if not sources:
+        if source is None:
             self._store.install_keys(self.id, ())
             self._keys = _Tracked(seen=())
             self._set_keys_problem(None)
+            self._remove_if_gone()
             return
         try:
-            content = await self._read(sources[0], key_file.LARGEST)
+            content = await self._read(source, key_file.LARGEST)
             digest = _digest(content)
             if again or digest != tracked.tried:
                 tracked.tried = digest
@@ -164,6 +166,7 @@ class Project:
         except _UnsettledError:
             return
         except OSError as error:
+            tracked.tried = b""
             self._refuse_keys(f"the key file cannot be read: {error.strerror}")
         except key_file.KeyFileError as error:
             self._refuse_keys(f"the key file is broken: {error}")
@@ -174,6 +177,11 @@ class Project:
         if 0 <= time.time() - source.stamp.modified_ns / 1e9 < self._settle_time:
             await asyncio.sleep(self._settle_time)
         return await asyncio.to_thread(_read_settled, source, largest)
+
+    def _remove_if_gone(self) -> None:
+        if self._document.seen == self._keys.seen == ():
+            self._store.remove(self.id)
+            self._log.info("project removed")
 
     def _refused(self, problem: Problem, *, environments: tuple[str, ...] | None = None) -> None:
         served = (self._status().environments if environments is None else environments) != ()
@@ -226,12 +234,18 @@ def _digest(content: bytes) -> bytes:
 
 def _read_settled(source: Source, largest: int) -> bytes:
     try:
-        if stamp_of(source.path) != source.stamp:
-            raise _UnsettledError
-        with source.path.open("rb") as file:
-            content = file.read(largest + 1)  # a larger one is refused by whoever reads it
-        if stamp_of(source.path) != source.stamp:
-            raise _UnsettledError
+        # Not blocking: nobody may ever write to a pipe that somebody left here.
+        descriptor = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise _UnsettledError from None
-    return content
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(largest + 1)  # a larger one is refused by whoever reads it
+        if not stamp_of(found) == stamp_of(os.fstat(descriptor)) == source.stamp:
+            raise _UnsettledError
+        return content
+    finally:
+        os.close(descriptor)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -187,6 +188,56 @@ def test_keys_are_made_and_revoked_while_it_runs(server: Running, tenants: Path,
     assert made not in server.log.read_text()
 
 
+def test_what_is_no_file_is_reported_and_holds_up_nobody(tenants: Path, app: Path, key: str) -> None:
+    pipes = [app.with_name(f"pipe{n}.yaml") for n in range(10)]
+    os.mkfifo(pipes[0])
+    with running(tenants) as server:
+        assert server.status_of("acme/pipe0")["state"] == "broken"
+        for each in pipes[1:]:
+            os.mkfifo(each)
+        app.with_name("loop.yaml").symlink_to("loop.yaml")
+        (tenants / "loop").symlink_to("loop")
+        write_atomically(app, document("two"))
+        until(lambda: word_of(server, key) == "two")
+        assert "regular file" in until(lambda: server.status_of("acme/pipe9"))["lastError"]["message"]
+        assert "cannot be read" in until(lambda: server.status_of("acme/loop"))["lastError"]["message"]
+        assert server.log.read_text().count("cannot be listed") == 1
+
+
+def test_what_could_not_be_read_for_a_while_is_as_before(server: Running, tenants: Path, app: Path, key: str) -> None:
+    keys = tenants / "acme" / "app.keys.yaml"
+
+    def problem(path: Path) -> object:
+        return server.status_of("acme/app/default")["keysError" if path == keys else "lastError"]
+
+    def healed(path: Path) -> bool:
+        return problem(path) is None
+
+    for path in (keys, app):
+        aside = path.with_suffix(".aside")
+        path.rename(aside)
+        path.mkdir()
+        until(partial(problem, path))
+        assert word_of(server, key) == "one"
+        path.rmdir()
+        aside.rename(path)
+        until(partial(healed, path))
+    assert state_of(server) == "valid"
+
+
+def test_a_problem_that_another_one_hid_for_a_while_is_told_again(server: Running, app: Path) -> None:
+    def message() -> str:
+        return str((server.status_of("acme/app/default")["lastError"] or {"message": ""})["message"])
+
+    write_atomically(app, b"flags: [")
+    until(lambda: "does not compile" in message())
+    second = app.with_suffix(".json")
+    second.write_text("{}")
+    until(lambda: "several documents" in message())
+    second.unlink()
+    until(lambda: "does not compile" in message())
+
+
 def test_no_answer_is_dropped_or_mixed_while_documents_change(server: Running, app: Path, key: str) -> None:
     """Readers see one word per answer, versions that never go back, and no failure, through forty changes."""
     done = Event()
@@ -223,6 +274,19 @@ def test_no_answer_is_dropped_or_mixed_while_documents_change(server: Running, a
             answers, _ = reader.result()
             assert answers > 0
     assert word_of(server, key) == "w39"
+
+
+def test_a_stop_does_not_wait_for_a_compilation(server: Running, app: Path) -> None:
+    conditions = " || ".join(f"a{n} > {n}" for n in range(200))
+    flags = "".join(
+        f"  f{n}: {{type: boolean, variants: {{y: true, n: false}}, fallthrough: n,"
+        f" rules: [{{when: '({conditions}) && b{n} == {n}', serve: y}}]}}\n"
+        for n in range(900)
+    )
+    write_atomically(app, f"flags:\n{flags}".encode())
+    until(lambda: server.status_of("acme/app/default")["ageSeconds"] > 0.3)
+    assert server.stop() == 0
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_sigterm_drains(server: Running, key: str) -> None:
