@@ -17,7 +17,7 @@ from aiohttp.typedefs import Middleware
 
 from server.compiling import Compiler
 from server.http.authenticate import Authenticate
-from server.http.body import body_reader
+from server.http.body import body_reader, leave_expectation
 from server.http.evaluate import Evaluate
 from server.http.failures import AnswerFailures
 from server.http.limit_rate import LimitRate
@@ -29,6 +29,8 @@ from server.metrics import Metrics
 from server.settings import Settings
 from server.store import Store
 from server.watcher import Progress, Watcher
+
+LAST_REQUESTS = 0.2  # seconds that open connections are kept once no more are accepted: a request may be on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,12 @@ def data_plane(settings: Settings, store: Store, metrics: Metrics) -> web.Applic
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
     ofrep, evaluate = Ofrep(store, read_body), Evaluate(store, read_body)
     # A new route opens to nobody before it is in http/authenticate.py's PERMITTED.
-    app.router.add_post("/v1/evaluate", evaluate.batch, name="evaluate")
-    app.router.add_post("/ofrep/v1/evaluate/flags", ofrep.flags, name="ofrep_flags")
-    app.router.add_post("/ofrep/v1/evaluate/flags/{key:[^/]+}", ofrep.flag, name="ofrep_flag")
+    for path, handler, name in (
+        ("/v1/evaluate", evaluate.batch, "evaluate"),
+        ("/ofrep/v1/evaluate/flags", ofrep.flags, "ofrep_flags"),
+        ("/ofrep/v1/evaluate/flags/{key:[^/]+}", ofrep.flag, "ofrep_flag"),
+    ):
+        app.router.add_post(path, handler, name=name, expect_handler=leave_expectation)
     return app
 
 
@@ -78,15 +83,16 @@ async def serve(
     watcher = Watcher(settings.tenants, store, compiler, metrics, settings.settle_time)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(compiler.close)
-        management = await _listen(
+        stack.push_async_callback(watcher.stop)
+        _, management = await _listen(
             stack, settings, management_plane(store, metrics), settings.management_host, settings.management_port
         )
-        data = await _listen(stack, settings, data_plane(settings, store, metrics), settings.host, settings.port)
+        site, data = await _listen(stack, settings, data_plane(settings, store, metrics), settings.host, settings.port)
         addresses = Addresses(data, management)
         log.info("listening", data=data, management=management, tenants=str(settings.tenants))
 
         stop = asyncio.Event()
-        rereads: set[asyncio.Task[None]] = set()
+        rereads: set[asyncio.Task[bool]] = set()
 
         def reread() -> None:
             task = asyncio.ensure_future(watcher.look(again=True))
@@ -111,6 +117,8 @@ async def serve(
         log.info("draining", seconds=settings.drain_delay)
         store.draining = True
         await asyncio.sleep(settings.drain_delay)
+        await site.stop()
+        await asyncio.sleep(LAST_REQUESTS)
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
@@ -119,11 +127,12 @@ async def serve(
 
 async def _listen(
     stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application, host: str, port: int
-) -> str:
+) -> tuple[web.TCPSite, str]:
     """Listen, and stop to when the stack unwinds: the data plane first, the management port last."""
     runner = Runner(app, keepalive_timeout=settings.keepalive_timeout, shutdown_timeout=settings.shutdown_timeout)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, host, port).start()
+    site = web.TCPSite(runner, host, port)
+    await site.start()
     bound, given = runner.addresses[0][:2]
-    return f"http://[{bound}]:{given}" if ":" in bound else f"http://{bound}:{given}"
+    return site, f"http://[{bound}]:{given}" if ":" in bound else f"http://{bound}:{given}"

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -181,10 +182,10 @@ def test_batches_that_cannot_be_evaluated(server: Running, body: Any, code: str)
 
 
 def test_no_such_flag(server: Running) -> None:
-    for flag in ("nothing", "%20", "a%2Fb", "x" * 300):
+    for flag in ("nothing", "%20", "a%2Fb", "x" * 7000, "%00" * 100, "%ff", "%22"):
         reply = server.post(one(flag), ONE, key=SHOP)
         assert (reply.status, reply.json["errorCode"]) == (404, "FLAG_NOT_FOUND")
-        assert isinstance(reply.json["key"], str)
+        assert reply.json["key"] == unquote(flag, errors="surrogateescape").replace("\udcff", "%ff")
 
 
 def test_a_split_without_a_key(server: Running) -> None:
@@ -322,6 +323,23 @@ def test_a_chunked_body_is_read(server: Running) -> None:
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     assert server.raw(head.encode() + chunks).startswith(b"HTTP/1.1 200 ")
     assert server.raw(head.encode() + b"zz\r\n\r\n").startswith(BAD)
+
+
+def test_a_body_is_asked_for_only_when_the_request_is_not_refused_without_it(server: Running) -> None:
+    body = json.dumps(ONE).encode()
+    head = f"POST {BULK} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    expecting = f"{head}Expect: 100-continue\r\nContent-Length: "
+    assert server.raw(f"{expecting}100\r\n\r\n".encode()).startswith(b"HTTP/1.1 401 ")
+    authorized = f"X-API-Key: {SHOP}\r\n\r\n"
+    assert server.raw(f"{expecting}100000000\r\n{authorized}".encode()).startswith(b"HTTP/1.1 413 ")
+    with socket.create_connection(server.address, timeout=60) as connection:
+        connection.sendall(f"{expecting}{len(body)}\r\n{authorized}".encode())
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+    # what is expected is not repeated
+    other = server.raw(f"{head}Expect: SECRET\r\nContent-Length: {len(body)}\r\n{authorized}".encode() + body)
+    assert other.startswith(b"HTTP/1.1 200 ")
 
 
 # Limits: a server of its own
