@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rules_compiler import limits
+from rules_compiler import limits, lint
 from rules_compiler.diagnostics import Report
 from rules_compiler.dialects.burgee import lower
 from tests.compiler.golden_files import Golden, golden
@@ -39,9 +40,23 @@ def test_golden(case: Golden, update_golden: bool) -> None:
 def test_the_document_of_the_manual() -> None:
     text = (golden("documents")[0].file.parents[3] / "docs" / "flag-documents.md").read_text()
     written = text.partition("```yaml\n")[2].partition("```")[0]
-    live = "flags:\n  payments-live: {type: boolean, variants: {on: true, off: false}, fallthrough: on}\n"
     for environment in ("development", "production"):
-        assert report_of(written.replace("flags:\n", live).encode(), environment).diagnostics == ()
+        assert report_of(written.encode(), environment).diagnostics == ()
+    assert lint(written.encode()) == []
+
+
+def test_the_conditions_of_the_manual() -> None:
+    text = (golden("documents")[0].file.parents[3] / "docs" / "flag-documents.md").read_text()
+    rows = re.findall(r"^\| (?:.*?) \| (`.*) \|$", text.partition("## Conditions")[2].partition("## Limits")[0], re.M)
+    conditions = [each.replace("\\|", "|") for row in rows for each in re.findall("`([^`]+)`", row)]
+    assert len(conditions) > 20
+    for condition in conditions:
+        rules = [{"when": condition, "serve": "on"}]
+        flag = {"type": "boolean", "variants": {"on": True, "off": False}, "rules": rules, "fallthrough": "off"}
+        theme = {"type": "string", "variants": {"dark": "dark"}, "fallthrough": "dark"}
+        live = {"type": "boolean", "variants": {"on": True}, "fallthrough": "on"}
+        flags = {"f": flag, "theme": theme, "payments-live": live}
+        assert lint({"segments": {"staff": {"when": "employee"}}, "flags": flags}) == [], condition
 
 
 @pytest.mark.parametrize(
