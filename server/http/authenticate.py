@@ -51,12 +51,14 @@ class Authenticate:
         presented = _presented(request)
         if presented is None:
             raise self._unauthorized("missing", "no key was presented (hint: `Authorization: Bearer <key>`)")
-        if keys.selector_of(presented) is None:
+        if not keys.looks_like_a_key(presented):
             raise self._unauthorized("malformed", "the key is not valid")
         digest = keys.digest_of(presented)
         grant = self._store.grant(digest)
         # The lookup already matched all 256 bits; comparing again costs nothing and needs no argument about dicts.
         if grant is None or not hmac.compare_digest(grant.digest, digest):
+            if keys.selector_of(presented) is None:
+                raise self._unauthorized("malformed", "the key is not valid")
             if not self._store.ready:
                 # Clients give up for good on a 401, so it must not be said before all keys are known.
                 raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})

@@ -7,6 +7,7 @@ import time
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from prometheus_client import Counter, Histogram
 
 from server.http.authenticate import GRANT
 from server.metrics import Metrics
@@ -21,6 +22,7 @@ class Observe:
         self._metrics = metrics
         self._access_log = access_log
         self._log = structlog.get_logger("access")
+        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking one up by labels is slow
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         # Only names of routes are labels: a path that is no route must not make a series of its own.
@@ -32,8 +34,11 @@ class Observe:
         finally:
             self._metrics.in_flight.dec()
         seconds = time.perf_counter() - started
-        self._metrics.requests.labels(route, str(response.status)).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        requests, request_seconds = self._series.get((route, response.status)) or self._series_of(
+            route, response.status
+        )
+        requests.inc()
+        request_seconds.observe(seconds)
         if self._store.draining:
             response.force_close()  # so that the caller's next request goes to another server
         if self._access_log:
@@ -47,3 +52,8 @@ class Observe:
                 key=grant.selector if grant else None,
             )
         return response
+
+    def _series_of(self, route: str, status: int) -> tuple[Counter, Histogram]:
+        found = self._metrics.requests.labels(route, str(status)), self._metrics.request_seconds.labels(route)
+        self._series[route, status] = found
+        return found
