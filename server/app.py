@@ -132,7 +132,7 @@ async def _listen(
     runner = Runner(app, keepalive_timeout=settings.keepalive_timeout, shutdown_timeout=settings.shutdown_timeout)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, port, backlog=1024)  # or a burst of callers waits a second for the next try
     await site.start()
     bound, given = runner.addresses[0][:2]
     return site, f"http://[{bound}]:{given}" if ":" in bound else f"http://{bound}:{given}"

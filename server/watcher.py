@@ -1,6 +1,6 @@
 """Looks at the folder of tenants again and again, and has what changed dealt with (project.py does that).
 
-A look lists the folder and starts a task for each project that changed; a slow document delays nobody else's. A folder
+A look lists the folder and starts a task for each file that changed; a slow document delays nobody else's. A folder
 that cannot be listed, or that is suddenly empty (a mount that went away looks so), changes nothing: all is served on.
 """
 
@@ -21,7 +21,7 @@ from server.project import Project
 from server.store import Store
 from server.types import Problem, ProjectId
 
-Progress = Callable[[int, int], None]  # projects done, of how many
+Progress = Callable[[int, int], None]  # files dealt with, of how many
 RETRY_SECONDS = 0.5
 
 
@@ -33,7 +33,7 @@ class Watcher:
         self._metrics = metrics
         self._settle_time = settle_time
         self._projects: dict[ProjectId, Project] = {}
-        self._compiling: dict[ProjectId, asyncio.Task[None]] = {}
+        self._running: dict[tuple[ProjectId, str], asyncio.Task[None]] = {}
         self._looking = asyncio.Lock()
         self._unreadable: Mapping[str, str] = {}
         self._log = structlog.get_logger("watcher")
@@ -42,7 +42,7 @@ class Watcher:
         """The first look that finds the folder, to its end: every project is tried once, then the store is ready."""
         while not await self.look():
             await asyncio.sleep(RETRY_SECONDS)
-        waiting, total = set(self._compiling.values()), len(self._compiling)
+        waiting, total = set(self._running.values()), len(self._running)
         while waiting:
             if progress:
                 progress(total - len(waiting), total)
@@ -50,7 +50,7 @@ class Watcher:
         if progress:
             progress(total, total)
         self._store.ready = True
-        self._log.info("loaded", projects=total, environments=len(self._store.environments))
+        self._log.info("loaded", projects=len(self._projects), environments=len(self._store.environments))
 
     async def watch(self, interval: float) -> None:
         while True:
@@ -77,26 +77,15 @@ class Watcher:
             for tenant, why in listing.unreadable.items() - self._unreadable.items():
                 self._log.error("a tenant's folder cannot be listed; it is kept as it is", tenant=tenant, why=why)
             self._unreadable = listing.unreadable
-            found = [
-                (self._project(each), listing.projects.get(each, Sources()))
-                for each in sorted(listing.projects.keys() | self._projects.keys())
-                if not self._is_unreadable(each)
-            ]
-            # Keys first, and awaited: a revocation must not queue behind anybody's compilation.
-            await asyncio.gather(
-                *(
-                    self._guard(project, project.refresh_keys(sources.keys, again=again))
-                    for project, sources in found
-                    if project.keys_differ(sources) or (again and sources.keys)
-                )
-            )
-            for project, sources in found:
-                if project.id not in self._compiling:  # else it is looked at again when that is done
-                    self._look_at_document(project, sources, again=again)
+            for each in sorted(listing.projects.keys() | self._projects.keys()):
+                if each.tenant in listing.unreadable:
+                    self._projects[each].mark_behind()
+                else:
+                    self._look_at(self._project(each), listing.projects.get(each, Sources()), again=again)
             return True
 
     async def stop(self) -> None:
-        for task in (running := list(self._compiling.values())):
+        for task in (running := list(self._running.values())):
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
@@ -108,20 +97,22 @@ class Watcher:
             )
         return project
 
-    def _is_unreadable(self, project_id: ProjectId) -> bool:
-        if project_id.tenant not in self._unreadable:
-            return False
-        self._projects[project_id].mark_behind()
-        return True
-
-    def _look_at_document(self, project: Project, sources: Sources, *, again: bool) -> None:
-        if not project.document_differs(sources) and not (again and sources.documents):
+    def _look_at(self, project: Project, sources: Sources, *, again: bool) -> None:
+        # Two tasks: a revocation of keys must not queue behind a compilation.
+        if project.keys_differ(sources) or (again and sources.keys):
+            self._start(project, "keys", lambda: project.refresh_keys(sources.keys, again=again))
+        if project.document_differs(sources) or (again and sources.documents):
+            project.mark_behind()
+            self._start(project, "document", lambda: project.refresh_document(sources.documents, again=again))
+        elif (project.id, "document") not in self._running:
             project.mark_current()
-            return
-        project.mark_behind()
-        task = asyncio.create_task(self._guard(project, project.refresh_document(sources.documents, again=again)))
-        self._compiling[project.id] = task
-        task.add_done_callback(lambda _: self._compiling.pop(project.id))
+
+    def _start(self, project: Project, part: str, refresh: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        running = project.id, part
+        if running in self._running:
+            return  # it is looked at again when that is done
+        task = self._running[running] = asyncio.create_task(self._guard(project, refresh()))
+        task.add_done_callback(lambda _: self._running.pop(running))
 
     async def _guard(self, project: Project, refresh: Coroutine[Any, Any, None]) -> None:
         try:
