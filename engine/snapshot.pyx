@@ -43,7 +43,9 @@ cdef enum:
     DIGEST_END = 56  # where what the digest covers begins
     MAX_NESTING = 32
     MAX_BODY = 16 << 20  # bytes
-    MAX_REPLY = 64 << 20  # bytes of a batch reply
+    MAX_REPLY = 32 << 20  # bytes of a batch reply
+    MAX_EVALUATIONS = 2000000  # of a batch: flags times contexts
+    MAX_KEPT = 16 << 20  # bytes that a list of a Python context may take; JSON has no room for so much
 
 cdef tuple REASONS = ("STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "DISABLED")
 cdef object decode_json = msgspec.json.decode
@@ -99,6 +101,7 @@ cdef class _Workspace:
     cdef Context c
     cdef PyObject **held
     cdef Py_ssize_t held_count
+    cdef Py_ssize_t left  # of MAX_KEPT, for the attribute that is being read
 
     def __cinit__(self, Snapshot snapshot):
         self.held = <PyObject **>PyMem_Calloc(snapshot.image.node_count, sizeof(PyObject *))
@@ -121,6 +124,18 @@ cdef class _Workspace:
         Py_INCREF(text)
         self.held[self.held_count] = <PyObject *>text
         self.held_count += 1
+
+    cdef void *keep(self, Py_ssize_t n) except? NULL:
+        """Memory for something in a list; NULL when the attribute has had its share: it may contain itself."""
+        cdef void *taken
+        if n > self.left:
+            return NULL
+        self.left -= n
+        taken = arena_take(&self.c.arena, n)
+        if taken == NULL:
+            raise MemoryError
+        memset(taken, 0, n)
+        return taken
 
 
 cdef class PreparedContext:
@@ -161,9 +176,10 @@ cdef int take_value(_Workspace w, object thing, bint keep, Value *v, int depth, 
         v.length = <uint32_t>size
         v.text = <const uint8_t *>text
         if element:
-            v.text = <const uint8_t *>arena_take(&w.c.arena, size + 1)
+            v.text = <const uint8_t *>w.keep(size + 1)
             if v.text == NULL:
-                raise MemoryError
+                v.kind, v.length = KIND_UNUSABLE, 0
+                return 0
             memcpy(<void *>v.text, text, size)
         else:
             w.hold(thing)
@@ -202,10 +218,10 @@ cdef int take_list(_Workspace w, object thing, bint keep, Value *v, int depth) e
     v.kind = KIND_LIST
     v.length = <uint32_t>n
     if keep and n:
-        v.elements = <Value *>arena_take(&w.c.arena, n * sizeof(Value))
+        v.elements = <Value *>w.keep(n * sizeof(Value))
         if v.elements == NULL:
-            raise MemoryError
-        memset(v.elements, 0, n * sizeof(Value))
+            v.kind = KIND_UNUSABLE
+            return 0
         for i in range(n):
             take_value(w, items[i], True, &v.elements[i], depth + 1, True)
     return 0
@@ -219,11 +235,11 @@ cdef int take_object(_Workspace w, object thing, bint keep, Value *v, int depth)
     v.kind = KIND_OBJECT
     v.length = <uint32_t>n
     if keep and depth and n:
-        members = dict(thing)
-        v.elements = <Value *>arena_take(&w.c.arena, 2 * n * sizeof(Value))
+        v.elements = <Value *>w.keep(2 * n * sizeof(Value))
         if v.elements == NULL:
-            raise MemoryError
-        memset(v.elements, 0, 2 * n * sizeof(Value))
+            v.kind = KIND_UNUSABLE
+            return 0
+        members = dict(thing)
         for name, member in members.items():
             if i == n:
                 break
@@ -382,7 +398,7 @@ cdef class Snapshot:
         return evaluations
 
     def prepare(self, context):
-        """Classify a context once. What it reads from `context` is copied: later changes to that have no effect."""
+        """Classify a context once; see snapshot.pyi. What it reads of `context` is copied: later changes have no effect."""
         check_context(context)
         cdef PreparedContext prepared = PreparedContext.__new__(PreparedContext)
         cdef uint32_t i
@@ -493,6 +509,8 @@ cdef class Snapshot:
         cdef uint32_t i
         if read_batch(b, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &self.image, client) != 0:
             return failure(&b.reader, NULL, 0, b.failed_context)
+        if <uint64_t>b.context_count * (b.flag_count if b.flags != NULL else self.image.flag_count) > MAX_EVALUATIONS:
+            return too_many_evaluations()
         row = context_bound(b, &self.image) + ENTRY_ROOM
         room = ENTRY_ROOM + self.image.header.metadata_length + row
         if b.compact:
@@ -709,6 +727,7 @@ cdef class Snapshot:
             n = &self.image.nodes[node]
             thing = self.find(context, node)
             if thing is not None:
+                w.left = MAX_KEPT
                 take_value(w, thing, n.keeps_elements, &w.c.values[node], 0, False)
         return 0
 
@@ -842,11 +861,16 @@ cdef bytes too_large(object flag_key=None):
     return msgspec.json.encode({"key": flag_key, **reply} if flag_key is not None else reply)
 
 
+cdef bytes too_many_evaluations():
+    details = "more than 2000000 evaluations, contexts times flags: send fewer contexts, or name fewer flags"
+    return msgspec.json.encode({"errorCode": "INVALID_CONTEXT", "errorDetails": details})
+
+
 cdef bytes reply_too_large():
     return msgspec.json.encode(
         {
             "errorCode": "INVALID_CONTEXT",
-            "errorDetails": "the reply would be more than 64 MiB: send fewer contexts, name the flags, or ask for `compact`",
+            "errorDetails": "the reply would be more than 32 MiB: send fewer contexts, name the flags, or ask for `compact`",
         }
     )
 

@@ -1,12 +1,11 @@
 """What was worked out for an object, found again by the object itself, not by its value.
 
 Front ends give the same `ir.Flag` for the same text, so looking up what the passes made of it hashes no trees.
-INVARIANT: an entry keeps its object alive, so an id is never another object's. Safe to share between threads.
+INVARIANT: an entry keeps its object alive, so an id is never another object's.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import Generic, Protocol, TypeVar
 
 
@@ -19,24 +18,28 @@ MadeT = TypeVar("MadeT", bound=Made)
 
 
 class Kept(Generic[MadeT]):
-    """At most `capacity` entries; the oldest leave first."""
+    """At most `capacity` entries, in two generations: when the younger is full the older is forgotten.
+
+    What is used moves to the younger. Threads may share it: at worst something is forgotten early and made again.
+    """
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._entries: dict[int, MadeT] = {}
-        self._changing = threading.Lock()
+        self._half = capacity // 2
+        self._young: dict[int, MadeT] = {}
+        self._old: dict[int, MadeT] = {}
 
     def get(self, source: object) -> MadeT | None:
-        entry = self._entries.get(id(source))
+        entry = self._young.get(id(source))
+        if entry is None:
+            entry = self._old.get(id(source))
+            if entry is not None:
+                self.put(entry)
         return entry if entry is not None and entry.source is source else None
 
     def put(self, made: MadeT) -> None:
-        with self._changing:
-            self._entries.pop(id(made.source), None)  # so that it becomes the newest
-            self._entries[id(made.source)] = made
-            while len(self._entries) > self.capacity:
-                del self._entries[next(iter(self._entries))]
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[id(made.source)] = made
 
     def clear(self) -> None:
-        with self._changing:
-            self._entries.clear()
+        self._old, self._young = {}, {}

@@ -120,8 +120,15 @@ def test_a_reply_too_large_is_refused() -> None:
     body = json.dumps({"contexts": [{}] * 5_000}).encode()
     reply = json.loads(snapshot.evaluate_batch(body))
     assert reply["errorCode"] == "INVALID_CONTEXT"
-    assert "64 MiB" in reply["errorDetails"]
+    assert "32 MiB" in reply["errorDetails"]
     assert len(json.loads(snapshot.evaluate_batch(body[:-1] + b',"format":"compact"}'))["results"]) == 5_000
+
+
+def test_too_many_evaluations_are_refused_before_any() -> None:
+    body = json.dumps({"contexts": [{}] * 10_000, "flags": ["constant"] * 201, "format": "compact"}).encode()
+    reply = json.loads(SNAPSHOT.evaluate_batch(body))
+    assert reply["errorCode"] == "INVALID_CONTEXT"
+    assert reply["errorDetails"].startswith("more than 2000000 evaluations")
 
 
 def test_deep_and_odd_values_survive_messagepack() -> None:

@@ -96,6 +96,17 @@ def test_nested_lists_beyond_the_limit_are_unusable() -> None:
     assert SNAPSHOT.evaluate("limits", {"tags": [deep, "vip"]}).variant == "large"
 
 
+def test_what_contains_itself_is_cut_off() -> None:
+    loop: dict[str, Any] = {"sku": "y", "price": 1}
+    loop.update(a=loop, b=loop, c=[loop, loop])
+    context = {"cart": [loop], "tags": ["vip"], "account": {"id": "a"}}
+    assert SNAPSHOT.evaluate("limits", context, now=0).variant == "large"
+    assert SNAPSHOT.evaluate("limits", {"cart": [loop] * 100, "account": {"id": "a"}}, now=0).variant == "small"
+    long = ["x" * 1_000_000] * 4000
+    assert SNAPSHOT.evaluate("limits", {"tags": long, "account": {"id": "a"}}, now=0).variant == "small"
+    assert SNAPSHOT.evaluate("limits", {"tags": ["vip", *long], "account": {"id": "a"}}, now=0).variant == "large"
+
+
 def test_a_subclass_of_str_is_a_key_and_a_value() -> None:
     assert (
         SNAPSHOT.evaluate("checkout", {"plan": Plan.BETA, "targetingKey": "u", "app": {"version": "3"}}).variant
