@@ -12,13 +12,9 @@ from setuptools import Extension, setup
 DEBUG = os.environ.get("BURGEE_DEBUG") == "1"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 
-extension = Extension(
-    "engine.snapshot",
-    ["engine/snapshot.pyx", *sorted(glob("engine/core/*.c"))],
-    include_dirs=["engine/core"],
-    depends=[*sorted(glob("engine/core/*.h")), *sorted(glob("engine/*.pxd"))],
-    undef_macros=["NDEBUG"] if DEBUG else [],
-    extra_compile_args=[
+OPTIONS = {
+    "undef_macros": ["NDEBUG"] if DEBUG else [],
+    "extra_compile_args": [
         "-std=gnu11",
         *(["-O1", "-g", "-fno-omit-frame-pointer", *SANITIZERS] if DEBUG else ["-O3", "-fno-plt"]),
         "-fvisibility=hidden",
@@ -27,18 +23,35 @@ extension = Extension(
         "-Wno-unused-parameter",  # what Cython generates has many
         "-Werror=implicit-function-declaration",
     ],
-    extra_link_args=SANITIZERS if DEBUG else [],
-)
-extension.cython_directives = {
-    "language_level": "3",
-    "boundscheck": DEBUG,
-    "wraparound": False,
-    "auto_pickle": False,  # what holds C state is not pickled
-    "autotestdict": False,
+    "extra_link_args": SANITIZERS if DEBUG else [],
 }
+EXTENSIONS = [
+    Extension(
+        "engine.snapshot",
+        ["engine/snapshot.pyx"],
+        include_dirs=["engine/core"],
+        depends=[*sorted(glob("engine/core/*.h")), *sorted(glob("engine/*.pxd"))],
+        **OPTIONS,
+    ),
+    Extension(
+        "server.front.protocol",
+        ["server/front/protocol.pyx"],
+        include_dirs=["server/front"],
+        depends=["server/front/scan.h"],
+        **OPTIONS,
+    ),
+]
+for extension in EXTENSIONS:
+    extension.cython_directives = {
+        "language_level": "3",
+        "boundscheck": DEBUG,
+        "wraparound": False,
+        "auto_pickle": False,  # what holds C state is not pickled
+        "autotestdict": False,
+    }
 
 setup(
-    ext_modules=[extension],
+    ext_modules=EXTENSIONS,
     options={
         "build": {"build_base": "build/debug" if DEBUG else "build"},
         "build_ext": {"cython_c_in_temp": True},  # no generated C among the sources

@@ -16,6 +16,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from server.compiling import Compiler
+from server.front.protocol import Front
+from server.front.site import FrontSite
 from server.http.authenticate import Authenticate
 from server.http.body import body_reader, leave_expectation
 from server.http.evaluate import Evaluate
@@ -30,6 +32,7 @@ from server.settings import Settings
 from server.store import Store
 from server.watcher import Progress, Watcher
 
+BACKLOG = 1024  # or a burst of callers waits a second for the next try
 LAST_REQUESTS = 0.2  # seconds that open connections are kept once no more are accepted: a request may be on its way
 
 
@@ -41,13 +44,13 @@ class Addresses:
     management: str
 
 
-def data_plane(settings: Settings, store: Store, metrics: Metrics) -> web.Application:
+def data_plane(settings: Settings, store: Store, metrics: Metrics, limit: LimitRate | None) -> web.Application:
     read_body = body_reader(settings.max_body_bytes, settings.body_timeout)
     middlewares: list[Middleware] = [  # outermost first
         Observe(store, metrics, access_log=settings.access_log),
         AnswerFailures(),
         Authenticate(store, metrics),
-        *([LimitRate(settings.rate_limit)] if settings.rate_limit else []),
+        *([limit] if limit else []),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
     ofrep, evaluate = Ofrep(store, read_body), Evaluate(store, read_body)
@@ -87,7 +90,7 @@ async def serve(
         _, management = await _listen(
             stack, settings, management_plane(store, metrics), settings.management_host, settings.management_port
         )
-        site, data = await _listen(stack, settings, data_plane(settings, store, metrics), settings.host, settings.port)
+        site, data = await _listen_for_data(stack, settings, store, metrics)
         addresses = Addresses(data, management)
         log.info("listening", data=data, management=management, tenants=str(settings.tenants))
 
@@ -125,14 +128,48 @@ async def serve(
     log.info("stopped")
 
 
+async def _listen_for_data(
+    stack: contextlib.AsyncExitStack, settings: Settings, store: Store, metrics: Metrics
+) -> tuple[FrontSite | web.TCPSite, str]:
+    limit = LimitRate(settings.rate_limit) if settings.rate_limit else None
+    app = data_plane(settings, store, metrics, limit)
+    if settings.access_log:  # which needs aiohttp's view of every request
+        return await _listen(stack, settings, app, settings.host, settings.port)
+    runner = await _run(stack, settings, app)
+    front = Front(
+        asyncio.get_running_loop(),
+        store,
+        runner.protocol,
+        bucket_of=limit.bucket_of if limit else None,
+        count=metrics.count,
+        max_body=settings.max_body_bytes,
+        head_timeout=settings.head_timeout,
+        body_timeout=settings.body_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+    )
+    site = FrontSite(front, settings.host, settings.port, backlog=BACKLOG)
+    address = await site.start()
+    stack.push_async_callback(site.drain, settings.shutdown_timeout)
+    return site, _url(*address)
+
+
 async def _listen(
     stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application, host: str, port: int
 ) -> tuple[web.TCPSite, str]:
     """Listen, and stop to when the stack unwinds: the data plane first, the management port last."""
+    runner = await _run(stack, settings, app)
+    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+    await site.start()
+    bound, given = runner.addresses[0][:2]
+    return site, _url(bound, given)
+
+
+async def _run(stack: contextlib.AsyncExitStack, settings: Settings, app: web.Application) -> Runner:
     runner = Runner(app, keepalive_timeout=settings.keepalive_timeout, shutdown_timeout=settings.shutdown_timeout)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, backlog=1024)  # or a burst of callers waits a second for the next try
-    await site.start()
-    bound, given = runner.addresses[0][:2]
-    return site, f"http://[{bound}]:{given}" if ":" in bound else f"http://{bound}:{given}"
+    return runner
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -52,6 +52,9 @@ class Metrics:
         )
         registry.register(_StoreCollector(store))
 
+    def count(self, route: str, status: str, more: int) -> None:
+        self.requests.labels(route, status).inc(more)
+
 
 class _StoreCollector(Collector):
     def __init__(self, store: Store) -> None:

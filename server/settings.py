@@ -30,6 +30,7 @@ class Settings:
     management_host: str = _setting("127.0.0.1", "address of the management port; it asks for no key")
     management_port: int = _setting(8081, "management port: health, metrics, status", least=0)
     max_body_bytes: int = _setting(8 * 1024 * 1024, "largest request body; a larger one gets 413", least=1)
+    head_timeout: float = _setting(10.0, "seconds for the head of a request to arrive", least=0.001)
     body_timeout: float = _setting(10.0, "seconds for a whole request body to arrive", least=0.001)
     keepalive_timeout: float = _setting(75.0, "seconds an idle connection is kept", least=0.0)
     rate_limit: float = _setting(0.0, "requests per second of one tenant; 0 for no limit", least=0.0)

@@ -31,6 +31,7 @@ class ProjectStatus:
 class Store:
     def __init__(self) -> None:
         self.ready = False  # every project has been tried once
+        self.generation = 0  # goes up with every change of what is served or of what keys open
         self.draining = False
         self.confirmed_at = time.monotonic()  # the last look at the folder
         self.folder_problem: Problem | None = None
@@ -65,6 +66,7 @@ class Store:
 
     def install(self, project: ProjectId, environments: Iterable[Served]) -> None:
         """Replace all environments of a project; those it no longer has are gone."""
+        self.generation += 1
         new = {each.id: each for each in environments}
         for name in self._projects[project].environments if project in self._projects else ():
             if (old := EnvironmentId(*project, name)) not in new:
@@ -73,6 +75,7 @@ class Store:
 
     def install_keys(self, project: ProjectId, grants: Iterable[Grant]) -> None:
         """Replace all keys of a project. A digest that another project holds stays with that project."""
+        self.generation += 1
         for digest in self._digests.pop(project, ()):
             del self._grants[digest]
         new = {each.digest: each for each in grants if each.digest not in self._grants}

@@ -48,6 +48,9 @@ class KeyKind(StrEnum):
     ADMIN = "admin"  # changes documents
 
 
+EVALUATING = frozenset({KeyKind.SERVER, KeyKind.CLIENT})
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a presented key opens, looked up by the SHA-256 of the key."""
@@ -62,6 +65,10 @@ class Grant:
     @property
     def client(self) -> bool:
         return self.kind is KeyKind.CLIENT
+
+    @property
+    def evaluates(self) -> bool:
+        return self.kind in EVALUATING
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,14 @@ from server import keys
 from server.http.failures import Refused
 from server.metrics import Metrics
 from server.store import Store
-from server.types import Grant, KeyKind
+from server.types import EVALUATING, Grant, KeyKind
 
 GRANT = web.RequestKey("grant", Grant)
 
-_EVALUATING = frozenset({KeyKind.SERVER, KeyKind.CLIENT})
 PERMITTED: Mapping[str, frozenset[KeyKind]] = {
-    "evaluate": _EVALUATING,
-    "ofrep_flag": _EVALUATING,
-    "ofrep_flags": _EVALUATING,
+    "evaluate": EVALUATING,
+    "ofrep_flag": EVALUATING,
+    "ofrep_flags": EVALUATING,
 }
 
 

@@ -51,13 +51,14 @@ class LimitRate:
         self._rate = rate
         self._buckets: dict[str, TokenBucket] = {}  # only of tenants that presented a valid key
 
+    def bucket_of(self, tenant: str) -> TokenBucket:
+        bucket = self._buckets.get(tenant)
+        if bucket is None:
+            bucket = self._buckets[tenant] = TokenBucket(self._rate)
+        return bucket
+
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         grant = request.get(GRANT)
-        if grant is not None:
-            tenant = grant.project.tenant
-            bucket = self._buckets.get(tenant)
-            if bucket is None:
-                bucket = self._buckets[tenant] = TokenBucket(self._rate)
-            if wait := bucket.take():
-                raise Refused(429, "too many requests", headers={"Retry-After": str(math.ceil(wait))})
+        if grant is not None and (wait := self.bucket_of(grant.project.tenant).take()):
+            raise Refused(429, "too many requests", headers={"Retry-After": str(math.ceil(wait))})
         return await handler(request)

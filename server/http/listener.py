@@ -53,6 +53,11 @@ class Runner(web.AppRunner):
             lingering_time=2.0,  # seconds that the rest of a refused body is read, so that its sender sees the answer
         )
 
+    def protocol(self) -> RequestHandler:
+        """For a connection that another protocol hands over."""
+        assert self.server is not None
+        return self.server()
+
     async def _make_server(self) -> web.Server:
         made: Any = await super()._make_server()
         return _Server(

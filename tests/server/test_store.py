@@ -88,5 +88,5 @@ def test_a_bucket_lets_a_burst_and_then_the_rate_through() -> None:
 
 def test_every_route_of_the_data_plane_says_who_may_use_it() -> None:
     store = Store()
-    app = data_plane(Settings(tenants=ROOT), store, Metrics(store))
+    app = data_plane(Settings(tenants=ROOT), store, Metrics(store), None)
     assert {route.name for route in app.router.routes()} == set(PERMITTED)

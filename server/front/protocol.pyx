@@ -1,0 +1,451 @@
+"""The front protocol on uvloop: bytes in, bytes out, one write for all requests of a read.
+
+    b"POST /ofrep/v1/evaluate/flags/checkout HTTP/1.1\\r\\n…"  ->  scan.h  ->  Snapshot.evaluate_json  ->  transport.write
+
+It answers only what it recognises and may answer: an evaluate request, with a key that opens one environment. Everything else
+(other requests, and all refusals but 429) goes to aiohttp by `transport.set_protocol`, with its bytes as they came, so that there is one
+place that decides what those get. INVARIANT: a connection is handed over only when all its earlier requests were answered.
+"""
+
+import asyncio
+import time
+from email.utils import formatdate
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
+from libc.string cimport memcmp, memcpy, memset
+
+from engine import error_code_of
+from server import keys
+
+cdef extern from "scan.h" nogil:
+    ctypedef struct Span:
+        const char *at
+        uint32_t length
+
+    ctypedef struct Request:
+        int route, packed, close
+        uint32_t head, body  # bytes
+        Span key, credential, if_none_match, environment
+
+    enum: SCAN_REQUEST, SCAN_PARTIAL, SCAN_OTHER, ROUTE_BATCH, ROUTE_FLAGS, ROUTE_FLAG
+
+    int scan_head(const char *p, size_t n, uint32_t max_body, Request *r)
+
+cdef enum:
+    MAX_PIPELINED = 64  # requests answered in one go
+    MAX_BODY = 16 << 20  # bytes; what the engine takes
+    MAX_WRITTEN = 1 << 18  # bytes of answers after which the rest waits for its turn
+
+cdef tuple ROUTES = ("evaluate", "ofrep_flags", "ofrep_flag")
+cdef tuple STATUSES = (200, 304, 400, 404, 408, 429)
+cdef dict STATUS_LINES = {
+    200: b"HTTP/1.1 200 OK\r\n",
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    404: b"HTTP/1.1 404 Not Found\r\n",
+}
+cdef tuple TYPES = (
+    b"Content-Type: application/json\r\n",
+    b"Content-Type: application/msgpack\r\n",
+    b"Content-Type: application/vnd.msgpack\r\n",
+)
+cdef bytes TOO_SLOW = (
+    b'HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nCache-Control: private, no-store\r\n'
+    b'Connection: close\r\nContent-Length: 49\r\n\r\n{"errorDetails":"the body did not arrive in time"}'
+)
+
+
+cdef class _Entry:
+    """A presented key and environment, and what they open: kept until anything is installed."""
+
+    cdef object expires, bucket, served
+    cdef bint client
+    cdef object evaluate_json, evaluate_if_changed, evaluate_batch
+    cdef bytes credential
+    cdef bytes common  # headers of every answer
+    cdef bytes head  # of the usual answer, up to the number of its length
+    cdef long second  # when these were made
+
+
+cdef class Front:
+    cdef object loop, store, handler, bucket_of, count
+    cdef uint32_t max_body
+    cdef double head_timeout, body_timeout, keepalive_timeout
+    cdef double clock  # seconds, monotonic, coarse
+    cdef double wall  # seconds since the epoch, coarse
+    cdef long second
+    cdef bytes date
+    cdef dict entries  # (credential, environment) as bytes -> _Entry
+    cdef long generation
+    cdef set connected
+    cdef bint draining
+    cdef long counts[3][6]
+
+    def __init__(
+        self, loop, store, handler, *, bucket_of, count, max_body, head_timeout, body_timeout, keepalive_timeout
+    ):
+        self.loop = loop
+        self.store = store
+        self.handler = handler
+        self.bucket_of = bucket_of
+        self.count = count
+        self.max_body = min(max_body, MAX_BODY)
+        self.head_timeout = head_timeout
+        self.body_timeout = body_timeout
+        self.keepalive_timeout = keepalive_timeout
+        self.entries = {}
+        self.generation = -1
+        self.connected = set()
+        memset(self.counts, 0, sizeof(self.counts))
+        self.tick()
+
+    def __call__(self):
+        return _Connection(self)
+
+    @property
+    def connections(self):
+        return len(self.connected)
+
+    def tick(self):
+        """See protocol.pyi."""
+        cdef int route, status
+        cdef _Connection connection
+        self.clock = time.monotonic()
+        self.wall = time.time()
+        self.second = <long>self.wall
+        self.date = b"Date: " + formatdate(self.second, usegmt=True).encode() + b"\r\n"
+        for route in range(3):
+            for status in range(6):
+                if self.counts[route][status]:
+                    self.count(ROUTES[route], str(STATUSES[status]), self.counts[route][status])
+                    self.counts[route][status] = 0
+        for connection in [each for each in self.connected if (<_Connection>each).deadline < self.clock]:
+            connection.reap()
+
+    async def drain(self, timeout):
+        """See protocol.pyi."""
+        cdef _Connection connection
+        self.draining = True
+        for connection in list(self.connected):
+            if connection.buffer is None and not connection.waiting:
+                connection.transport.close()
+        give_up = time.monotonic() + timeout
+        while self.connected and time.monotonic() < give_up:
+            await asyncio.sleep(0.02)
+        for connection in list(self.connected):
+            connection.transport.abort()
+
+    cdef bint leaving(self) except -1:
+        """Is every answer to be a connection's last, so that the caller goes elsewhere?"""
+        return self.draining or self.store.draining
+
+    cdef _Entry entry(self, bytes credential, bytes environment):
+        """What the key opens, or None: somebody else is to say why not."""
+        cdef _Entry entry
+        if self.store.generation != self.generation:
+            self.entries.clear()
+            self.generation = self.store.generation
+        identity = (credential, environment)
+        found = self.entries.get(identity)
+        if found is not None:
+            entry = <_Entry>found
+        else:
+            entry = self.look_up(credential, environment)
+            if entry is None:
+                return None
+            self.entries[identity] = entry
+        if entry.expires is not None and entry.expires <= self.wall:
+            return None
+        if entry.second != self.second:
+            entry.common = (
+                b"Cache-Control: private, no-store\r\nBurgee-Version: %b\r\nBurgee-Age: %d\r\n%b"
+                % (entry.served.version.encode(), int(self.store.age_of(entry.served)), self.date)
+            )
+            entry.head = <bytes>STATUS_LINES[200] + <bytes>TYPES[0] + entry.common + b"Content-Length: "
+            entry.second = self.second
+        return entry
+
+    cdef _Entry look_up(self, bytes credential, bytes environment):
+        cdef _Entry entry
+        key = credential.decode("latin-1")
+        if keys.selector_of(key) is None:
+            return None
+        grant = self.store.grant(keys.digest_of(key))
+        if grant is None or not grant.evaluates:
+            return None
+        if environment is None:
+            wanted = grant.environments[0] if len(grant.environments) == 1 else None
+        else:
+            name = environment.decode("latin-1")
+            wanted = next((each for each in grant.environments if each.environment == name), None)
+        served = self.store.served(wanted) if wanted is not None else None
+        if served is None:
+            return None
+        entry = _Entry.__new__(_Entry)
+        entry.credential = credential if environment is None else b""
+        entry.expires = grant.expires
+        entry.client = grant.client
+        entry.served = served
+        entry.bucket = self.bucket_of(grant.project.tenant) if self.bucket_of is not None else None
+        entry.evaluate_json = served.snapshot.evaluate_json
+        entry.evaluate_if_changed = served.snapshot.evaluate_json_if_changed
+        entry.evaluate_batch = served.snapshot.evaluate_batch
+        entry.second = -1
+        return entry
+
+
+cdef class _Connection:
+    """One client. It becomes aiohttp's with the first request that is not ours."""
+
+    cdef Front front
+    cdef object transport
+    cdef object buffer  # bytearray: a request that is only half here, or requests that wait for their turn; or None
+    cdef Py_ssize_t needed  # bytes of `buffer` before it is worth looking again
+    cdef double deadline  # by the front's clock: for the rest of a request, or for the next one
+    cdef bint in_body, paused, waiting
+    cdef _Entry latest  # of the latest request: most clients have one key
+    cdef object __weakref__
+
+    def __init__(self, Front front):
+        self.front = front
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.front.connected.add(self)
+        self.deadline = self.front.clock + self.front.head_timeout
+
+    def connection_lost(self, error):
+        self.front.connected.discard(self)
+        self.buffer = None
+
+    def eof_received(self):
+        return False  # close; what was complete has been answered
+
+    def pause_writing(self):
+        self.paused = True
+        self.transport.pause_reading()
+
+    def resume_writing(self):
+        self.paused = False
+        self.go_on()
+
+    def data_received(self, bytes data not None):
+        if self.buffer is not None:
+            self.buffer += data
+            if len(self.buffer) < self.needed or self.waiting or self.paused:
+                return
+            data = bytes(self.buffer)
+            self.buffer = None
+        self.work(data)
+
+    def go_on(self):
+        """Take up what waited for its turn, or for the client to read."""
+        if self.waiting and not self.paused and not self.transport.is_closing():
+            self.waiting = False
+            data = bytes(self.buffer)
+            self.buffer = None
+            self.transport.resume_reading()
+            self.work(data)
+        elif not self.paused and not self.waiting and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    cdef int reap(self) except -1:
+        """Its deadline has passed."""
+        if self.waiting or self.paused:
+            if self.paused:  # it asks and does not read
+                self.transport.abort()
+            return 0
+        if self.in_body:
+            self.front.counts[0][4] += 1
+            self.transport.write(TOO_SLOW)
+        self.transport.close()
+        return 0
+
+    cdef int keep(self, bytes data, Py_ssize_t offset, Py_ssize_t needed) except -1:
+        self.buffer = bytearray(memoryview(data)[offset:])
+        self.needed = needed
+        return 0
+
+    cdef int work(self, bytes data) except -1:
+        """Answer the requests at hand, in order, with one write."""
+        cdef Front front = self.front
+        cdef const char *p = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(data), offset = 0, written = 0
+        cdef int state, count = 0
+        cdef Request r
+        cdef bytes answer, first = None
+        cdef list more = None
+        while offset < n:
+            state = scan_head(p + offset, n - offset, front.max_body, &r)
+            if state == SCAN_PARTIAL:
+                if self.in_body or self.deadline - front.clock > front.head_timeout:
+                    self.deadline = front.clock + front.head_timeout
+                self.in_body = False
+                self.keep(data, offset, 0)
+                break
+            if state == SCAN_REQUEST and n - offset < <Py_ssize_t>r.head + r.body:
+                if not self.in_body:
+                    self.deadline = front.clock + front.body_timeout
+                    self.in_body = True
+                self.keep(data, offset, <Py_ssize_t>r.head + r.body)
+                break
+            answer = self.answer(&r, p + offset) if state == SCAN_REQUEST else None
+            if answer is None:
+                self.write(first, more)
+                self.hand_over(data[offset:])
+                return 0
+            if first is None:
+                first = answer
+            elif more is None:
+                more = [first, answer]
+            else:
+                more.append(answer)
+            written += PyBytes_GET_SIZE(answer)
+            offset += <Py_ssize_t>r.head + r.body
+            count += 1
+            self.in_body = False
+            self.deadline = front.clock + front.keepalive_timeout
+            if r.close or front.leaving():
+                self.write(first, more)
+                self.transport.close()
+                return 0
+            if (count == MAX_PIPELINED or written > MAX_WRITTEN) and offset < n:
+                self.keep(data, offset, 0)
+                self.waiting = True
+                self.transport.pause_reading()
+                front.loop.call_soon(self.go_on)
+                break
+        self.write(first, more)
+        return 0
+
+    cdef int write(self, bytes first, list more) except -1:
+        if more is not None:
+            self.transport.write(b"".join(more))
+        elif first is not None:
+            self.transport.write(first)
+        return 0
+
+    cdef int hand_over(self, bytes data) except -1:
+        self.front.connected.discard(self)
+        handler = self.front.handler()
+        transport = self.transport
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+        handler.data_received(data)
+        return 0
+
+    cdef _Entry entry_of(self, Request *r):
+        cdef Front front = self.front
+        cdef _Entry latest = self.latest
+        if (
+            latest is not None
+            and r.environment.length == 0
+            and r.credential.length == PyBytes_GET_SIZE(latest.credential)
+            and memcmp(r.credential.at, PyBytes_AS_STRING(latest.credential), r.credential.length) == 0
+            and latest.second == front.second
+            and latest.expires is None
+            and front.generation == front.store.generation
+        ):
+            return latest
+        self.latest = front.entry(span(&r.credential), span(&r.environment) if r.environment.length else None)
+        return self.latest
+
+    cdef bytes answer(self, Request *r, const char *p):
+        """The answer; None where the request is not to be answered here."""
+        cdef Front front = self.front
+        cdef _Entry entry = self.entry_of(r)
+        cdef bytes body, reply, tag = b""
+        cdef int status = 200, kind = 0
+        if entry is None:
+            return None
+        if entry.bucket is not None:
+            wait = entry.bucket.take()
+            if wait:
+                return self.refuse_rate(r, wait)
+        body = PyBytes_FromStringAndSize(p + r.head, r.body)
+        if r.route == ROUTE_FLAG:
+            reply = entry.evaluate_json(body, span(&r.key).decode("ascii"), client=entry.client)
+            if is_failure(reply, r.key.length + 10):
+                status = 404 if error_code_of(reply) == "FLAG_NOT_FOUND" else 400
+        elif r.route == ROUTE_FLAGS:
+            known = span(&r.if_none_match).decode("latin-1") if r.if_none_match.length else None
+            tag_text, found = entry.evaluate_if_changed(body, known, client=entry.client)
+            if tag_text:
+                tag = b"ETag: %b\r\n" % (<str>tag_text).encode()
+            if found is None:
+                front.counts[r.route][1] += 1
+                close = CLOSE if r.close or front.leaving() else b""
+                return b"HTTP/1.1 304 Not Modified\r\n%b%b%b\r\n" % (entry.common, tag, close)
+            reply = found
+            if is_failure(reply, 1):
+                status = 400
+        else:
+            reply = entry.evaluate_batch(body, encoding="msgpack" if r.packed else "json", client=entry.client)
+            tag = b"Vary: Accept\r\n"
+            kind = r.packed
+            if is_failure(reply, 1):
+                status, kind = 400, 0
+        front.counts[r.route][0 if status == 200 else 2 if status == 400 else 3] += 1
+        if status == 200 and kind == 0 and not tag and not r.close and not front.leaving():
+            return framed(entry.head, reply)
+        head = b"%b%b%b%b%bContent-Length: " % (
+            <bytes>STATUS_LINES[status],
+            <bytes>TYPES[kind],
+            entry.common,
+            tag,
+            CLOSE if r.close or front.leaving() else b"",
+        )
+        return framed(head, reply)
+
+    cdef bytes refuse_rate(self, Request *r, object wait):
+        self.front.counts[r.route][5] += 1
+        return (
+            b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nCache-Control: private, no-store\r\n"
+            b"Retry-After: %d\r\n%b%bContent-Length: 36\r\n\r\n{\"errorDetails\":\"too many requests\"}"
+            % (-int(-wait // 1), self.front.date, CLOSE if r.close or self.front.leaving() else b"")
+        )
+
+
+cdef bytes CLOSE = b"Connection: close\r\n"
+
+
+cdef bint is_failure(bytes reply, Py_ssize_t at) noexcept:
+    """Does the answer have an error code as the member at this place?"""
+    return PyBytes_GET_SIZE(reply) > at + 12 and memcmp(PyBytes_AS_STRING(reply) + at, b'"errorCode":', 12) == 0
+
+
+cdef bytes framed(bytes head, bytes body):
+    """The head, the length of the body, an empty line, the body."""
+    cdef char digits[24]
+    cdef int count = 0
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(head), m = PyBytes_GET_SIZE(body), rest = m
+    while True:
+        digits[count] = b"0"[0] + rest % 10
+        count += 1
+        rest //= 10
+        if rest == 0:
+            break
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, n + count + 4 + m)
+    cdef char *to = PyBytes_AS_STRING(whole)
+    memcpy(to, PyBytes_AS_STRING(head), n)
+    to += n
+    while count:
+        count -= 1
+        to[0] = digits[count]
+        to += 1
+    memcpy(to, b"\r\n\r\n", 4)
+    memcpy(to + 4, PyBytes_AS_STRING(body), m)
+    return whole
+
+
+cdef bytes span(Span *s):
+    return PyBytes_FromStringAndSize(s.at, s.length)
+
+
+def scan(bytes data not None, uint32_t max_body=1 << 23):
+    """See protocol.pyi."""
+    cdef Request r
+    cdef int state = scan_head(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), max_body, &r)
+    if state == SCAN_REQUEST:
+        return r.route, r.head, r.body
+    return None if state == SCAN_PARTIAL else False
