@@ -11,7 +11,7 @@ cdef extern from "batch.h" nogil:
         uint64_t length
         uint8_t digest[32]
         uint64_t version
-        uint32_t bit_count, constant_count
+        uint32_t bit_count
         uint32_t environment_at, environment_length
         uint32_t flag_set_at, flag_set_length
         uint32_t metadata_at, metadata_length
@@ -20,7 +20,7 @@ cdef extern from "batch.h" nogil:
     ctypedef struct Node:
         uint32_t at, length
         uint16_t parent  # 0xFFFF: the root
-        uint8_t has_children, keeps_elements
+        uint8_t keeps_elements
 
     ctypedef struct Entry:
         uint32_t at, length
@@ -35,7 +35,7 @@ cdef extern from "batch.h" nogil:
         uint8_t via, dictionary_bits
         uint16_t class_count
         uint16_t class_missing, class_unusable, class_false, class_true, class_string, class_list, class_object
-        uint32_t first_point, point_count, first_region, first_entry, id_table, first_row, first_word, word_count
+        uint32_t first_point, point_count, first_region, first_entry, id_table, word_count
 
     ctypedef struct IdTable:
         uint32_t count
@@ -58,8 +58,8 @@ cdef extern from "batch.h" nogil:
         uint32_t key_at
         uint16_t key_length
         uint8_t bits, type
-        uint32_t first_bit, bit_count, first_node, node_count, first_test, test_count, first_tree, tree_count
-        uint32_t first_outcome, outcome_count, first_prerequisite, prerequisite_count
+        uint32_t bit_count, first_node, node_count, first_test, test_count, first_tree, tree_count
+        uint32_t first_outcome, outcome_count, prerequisite_count
         uint16_t chunk
 
     ctypedef struct Outcome:
@@ -99,12 +99,12 @@ cdef extern from "batch.h" nogil:
         const SourceChunk *chunks
         uint32_t chunk_count
         const uint8_t *source_map
-        uint32_t word_count, regex_count
+        uint32_t word_count
         uint64_t answer_bound  # bytes
         int depends, timed
 
     ctypedef struct Value:
-        uint8_t kind, hashed
+        uint8_t kind
         uint32_t length
         double number
         const uint8_t *text
@@ -142,7 +142,7 @@ cdef extern from "batch.h" nogil:
     enum: FORMAT_VERSION, SECTION_COUNT, NO_OUTCOME, NONE16, NONE32, MAX_ELEMENTS, MAX_PROBE, ENTRY_ROOM, READ_MEMORY
     enum: KIND_MISSING, KIND_UNUSABLE, KIND_FALSE, KIND_TRUE, KIND_NUMBER, KIND_STRING, KIND_LIST, KIND_OBJECT
     enum: VIA_NOW, VIA_ID, OP_CLASS_IS, OP_MATCHES, OP_ORDER_OPERANDS, FLAG_OBJECT, FLAG_CLIENT_VISIBLE, UNASKED
-    enum: TEST_CLASS, TEST_TRUE, TEST_FALSE, TEST_FLAG, DENSE
+    enum: TEST_CLASS, TEST_FLAG
 
     void *arena_take(Arena *arena, size_t n)
     void arena_trim(Arena *arena)
@@ -153,7 +153,6 @@ cdef extern from "batch.h" nogil:
     uint64_t c_hash64 "hash64"(const uint8_t *p, size_t n)
     uint64_t hash64_seeded(const uint8_t *p, size_t n, uint64_t seed)
     uint32_t c_bucket_of "bucket_of"(uint64_t key_hash, uint64_t salt_hash)
-    uint16_t find_flag(const Image *im, const uint8_t *key, uint32_t length)
     uint16_t class_of(Context *c, uint16_t slot)
     int truth_of(Context *c, uint32_t predicate)
     uint16_t id_class(const Image *im, const Slot *slot, const uint8_t *text, uint32_t length, uint64_t hash)
@@ -166,7 +165,6 @@ cdef extern from "batch.h" nogil:
     int read_request(Reader *r, const uint8_t *body, size_t n, Context *c)
     int read_batch(Batch *b, const uint8_t *body, size_t n, const Image *im, int client)
     int read_batch_context(Batch *b, Context *c)
-    const char *read_error_text(int error)
 
     uint8_t *copy_word(uint8_t *to, const char *word)
     uint8_t *copy_all_entries(Context *c, int client, uint8_t *to)

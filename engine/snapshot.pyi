@@ -63,7 +63,8 @@ class Snapshot:
     def evaluate_all(
         self, context: Mapping[str, Any] | PreparedContext, *, now: int | None = None
     ) -> dict[str, Evaluation]: ...
-    def prepare(self, context: Mapping[str, Any]) -> PreparedContext: ...
+    def prepare(self, context: Mapping[str, Any]) -> PreparedContext:
+        """Not to be shared by threads that ask at different times (`now`)."""
     def evaluate_json(
         self, body: bytes, flag_key: str | None = None, *, client: bool = False, now: int | None = None
     ) -> bytes:

@@ -107,13 +107,7 @@ static inline int read_batch(Batch *b, const uint8_t *body, size_t n, const Imag
     Value skipped;
     *b = (Batch){.failed_context = NONE32};
     r->arena = &b->arena;
-    if (reader_open(r, body, n)) return -1;
-    skip_space(r);
-    if (*r->p != '{') {
-        if (read_value(r, 0, &skipped) || read_end(r)) return -1;
-        return read_refuse(r, "the body is not an object", r->start);
-    }
-    if (read_enter(r)) return -1;
+    if (read_body(r, body, n)) return -1;
     int more = !read_empty(r, '}'), failed;
     while (more) {
         if (read_name(r, &names, &name)) return -1;

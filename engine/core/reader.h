@@ -392,6 +392,16 @@ static inline int name_is(const Name *name, const char *word) {
     return name->length == strlen(word) && memcmp(name->text, word, name->length) == 0;
 }
 
+/* A body that must be an object: up to its first member, or its close. */
+static inline int read_body(Reader *r, const uint8_t *body, size_t n) {
+    Value other;
+    if (reader_open(r, body, n)) return -1;
+    skip_space(r);
+    if (*r->p == '{') return read_enter(r);
+    if (read_value(r, 0, &other) || read_end(r)) return -1;
+    return read_refuse(r, "the body is not an object", r->start);
+}
+
 /* {"context": {…}}: an OFREP request. */
 static inline int read_request(Reader *r, const uint8_t *body, size_t n, Context *c) {
     Names names = {.count = 0};
@@ -400,13 +410,7 @@ static inline int read_request(Reader *r, const uint8_t *body, size_t n, Context
     int more = 1, found = 0;
     r->c = c;
     r->arena = &c->arena;
-    if (reader_open(r, body, n)) return -1;
-    skip_space(r);
-    if (*r->p != '{') {
-        if (read_value(r, 0, &skipped) || read_end(r)) return -1;
-        return read_refuse(r, "the body is not an object", r->start);
-    }
-    if (read_enter(r)) return -1;
+    if (read_body(r, body, n)) return -1;
     if (read_empty(r, '}')) more = 0;
     while (more) {
         if (read_name(r, &names, &name)) return -1;
