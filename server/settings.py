@@ -18,17 +18,17 @@ LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def _setting(default: Any, explanation: str, *, least: float | None = None) -> Any:
-    return field(default=default, metadata={"help": explanation, "least": least})
+def _setting(default: Any, explanation: str, *, least: float | None = None, most: float = 1e9) -> Any:
+    return field(default=default, metadata={"help": explanation, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    tenants: Path = field(metadata={"help": "folder with a folder per tenant", "least": None})
+    tenants: Path = field(metadata={"help": "folder with a folder per tenant", "least": None, "most": 0})
     host: str = _setting("127.0.0.1", "address of the data plane; 0.0.0.0 for every interface")
-    port: int = _setting(8080, "port of the data plane; 0 for any free one", least=0)
+    port: int = _setting(8080, "port of the data plane; 0 for any free one", least=0, most=65535)
     management_host: str = _setting("127.0.0.1", "address of the management port; it asks for no key")
-    management_port: int = _setting(8081, "management port: health, metrics, status", least=0)
+    management_port: int = _setting(8081, "management port: health, metrics, status", least=0, most=65535)
     max_body_bytes: int = _setting(8 * 1024 * 1024, "largest request body; a larger one gets 413", least=1)
     head_timeout: float = _setting(10.0, "seconds for the head of a request to arrive", least=0.001)
     body_timeout: float = _setting(10.0, "seconds for a whole request body to arrive", least=0.001)
@@ -59,14 +59,22 @@ def options() -> list[click.Option]:
     return [_option(each.name, kinds[each.name], each.default, each.metadata) for each in fields(Settings)]
 
 
+class _Finite(click.FloatRange):
+    """A range that NaN, which compares with nothing, is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        return number if number == number else self.fail(f"{value} is not a number", param, ctx)
+
+
 def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> click.Option:
     flag = f"--{name.replace('_', '-')}"
-    least = metadata["least"]
+    least, most = metadata["least"], metadata["most"]
     kind_of: dict[Any, Any] = {
         Path: click.Path(exists=True, file_okay=False, path_type=Path),
         str: click.STRING,
-        int: click.IntRange(min=least),
-        float: click.FloatRange(min=least),
+        int: click.IntRange(min=least, max=int(most)),
+        float: _Finite(min=least, max=most),
         bool: click.BOOL,
         LogFormat: click.Choice(["json", "text"]),
         LogLevel: click.Choice(["debug", "info", "warning", "error"]),

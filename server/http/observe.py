@@ -39,6 +39,7 @@ class Observe:
         )
         requests.inc()
         request_seconds.observe(seconds)
+        response.headers["Server"] = "burgee"  # not which versions of what
         if self._store.draining:
             response.force_close()  # so that the caller's next request goes to another server
         if self._access_log:

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+import pytest
 from click.testing import CliRunner
 
 from server.settings import Settings, options, variable_of
@@ -28,6 +29,16 @@ def test_a_variable_sets_and_a_flag_wins(tmp_path: Path) -> None:
     env = {"BURGEE_TENANTS": str(tmp_path), "BURGEE_PORT": "1", "BURGEE_ACCESS_LOG": "1", "BURGEE_POLL_INTERVAL": "2.5"}
     assert parse([], env) == Settings(tenants=tmp_path, port=1, access_log=True, poll_interval=2.5)
     assert parse(["--port", "2", "--no-access-log"], env).port == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--port 65536", "--port -1", "--poll-interval nan", "--rate-limit inf", "--body-timeout 0"]
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, arguments: str) -> None:
+    command = click.Command("serve", params=list(options()), callback=lambda **given: None)
+    result = CliRunner().invoke(command, ["--tenants", str(tmp_path), *arguments.split()])
+    assert result.exit_code == 2
+    assert arguments.split()[0] in result.output
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
