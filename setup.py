@@ -1,4 +1,4 @@
-"""The one extension, its compiler flags and one debug switch; everything else is in pyproject.toml.
+"""The extensions, their compiler flags and one debug switch; everything else is in pyproject.toml.
 
 BURGEE_DEBUG=1 builds with -O1, sanitizers and bounds checks, under build/debug; `make sanitize` runs the tests on it.
 A wheel must run on any x86-64 or aarch64, so there is no -march: what a newer CPU does better is chosen at run time.

@@ -27,7 +27,7 @@ from server.http.listener import Runner
 from server.http.management import Management
 from server.http.observe import Observe
 from server.http.ofrep import Ofrep
-from server.metrics import Metrics
+from server.metrics import FAST, Metrics
 from server.settings import Settings
 from server.store import Store
 from server.watcher import Progress, Watcher
@@ -142,6 +142,8 @@ async def _listen_for_data(
         runner.protocol,
         bucket_of=limit.bucket_of if limit else None,
         count=metrics.count,
+        took=metrics.request_seconds.add,
+        bounds=FAST,
         max_body=settings.max_body_bytes,
         head_timeout=settings.head_timeout,
         body_timeout=settings.body_timeout,

@@ -1,7 +1,7 @@
 """What Python sees of the front protocol; docs/adr/0009 says why there is one."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
 from server.store import Store
@@ -21,6 +21,8 @@ class Front:
         *,
         bucket_of: Callable[[str], _Bucket] | None,  # a tenant's; None: no limit
         count: Callable[[str, str, int], object],  # route, status, how many more
+        took: Callable[[str, list[int], float], object],  # route, how many more in each bucket, seconds
+        bounds: Sequence[float],  # of the buckets, seconds
         max_body: int,  # bytes
         head_timeout: float,  # seconds
         body_timeout: float,

@@ -13,6 +13,7 @@ from email.utils import formatdate
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from libc.string cimport memcmp, memcpy, memset
 
 from engine import error_code_of
@@ -35,6 +36,7 @@ cdef extern from "scan.h" nogil:
 cdef enum:
     MAX_PIPELINED = 64  # requests answered in one go
     MAX_BODY = 16 << 20  # bytes; what the engine takes
+    MAX_BOUNDS = 32
     MAX_WRITTEN = 1 << 18  # bytes of answers after which the rest waits for its turn
 
 cdef tuple ROUTES = ("evaluate", "ofrep_flags", "ofrep_flag")
@@ -68,7 +70,7 @@ cdef class _Entry:
 
 
 cdef class Front:
-    cdef object loop, store, handler, bucket_of, count
+    cdef object loop, store, handler, bucket_of, count, took
     cdef uint32_t max_body
     cdef double head_timeout, body_timeout, keepalive_timeout
     cdef double clock  # seconds, monotonic, coarse
@@ -79,16 +81,26 @@ cdef class Front:
     cdef long generation
     cdef set connected
     cdef bint draining
-    cdef long counts[3][6]
+    cdef long counts[3][6]  # requests, by route and status
+    cdef long times[3][MAX_BOUNDS]  # and by route and how long they took
+    cdef double seconds[3]
+    cdef double bounds[MAX_BOUNDS]
+    cdef int bound_count
 
     def __init__(
-        self, loop, store, handler, *, bucket_of, count, max_body, head_timeout, body_timeout, keepalive_timeout
+        self, loop, store, handler, *, bucket_of, count, took, bounds, max_body, head_timeout, body_timeout, keepalive_timeout
     ):
         self.loop = loop
         self.store = store
         self.handler = handler
         self.bucket_of = bucket_of
         self.count = count
+        self.took = took
+        self.bound_count = len(bounds)
+        if self.bound_count >= MAX_BOUNDS:
+            raise ValueError("too many bounds")
+        for index, bound in enumerate(bounds):
+            self.bounds[<int>index] = bound
         self.max_body = min(max_body, MAX_BODY)
         self.head_timeout = head_timeout
         self.body_timeout = body_timeout
@@ -97,6 +109,8 @@ cdef class Front:
         self.generation = -1
         self.connected = set()
         memset(self.counts, 0, sizeof(self.counts))
+        memset(self.times, 0, sizeof(self.times))
+        memset(self.seconds, 0, sizeof(self.seconds))
         self.tick()
 
     def __call__(self):
@@ -119,8 +133,19 @@ cdef class Front:
                 if self.counts[route][status]:
                     self.count(ROUTES[route], str(STATUSES[status]), self.counts[route][status])
                     self.counts[route][status] = 0
+            if self.seconds[route]:
+                self.took(ROUTES[route], [self.times[route][k] for k in range(self.bound_count + 1)], self.seconds[route])
+                memset(self.times[route], 0, sizeof(self.times[route]))
+                self.seconds[route] = 0
         for connection in [each for each in self.connected if (<_Connection>each).deadline < self.clock]:
             connection.reap()
+
+    cdef void observe(self, int route, double seconds) noexcept:
+        cdef int k = 0
+        while k < self.bound_count and seconds > self.bounds[k]:
+            k += 1
+        self.times[route][k] += 1
+        self.seconds[route] += seconds
 
     async def drain(self, timeout):
         """See protocol.pyi."""
@@ -274,6 +299,7 @@ cdef class _Connection:
         cdef int state, count = 0
         cdef Request r
         cdef bytes answer, first = None
+        cdef double begun
         cdef list more = None
         while offset < n:
             state = scan_head(p + offset, n - offset, front.max_body, &r)
@@ -289,11 +315,13 @@ cdef class _Connection:
                     self.in_body = True
                 self.keep(data, offset, <Py_ssize_t>r.head + r.body)
                 break
+            begun = monotonic()
             answer = self.answer(&r, p + offset) if state == SCAN_REQUEST else None
             if answer is None:
                 self.write(first, more)
                 self.hand_over(data[offset:])
                 return 0
+            front.observe(r.route, monotonic() - begun)
             if first is None:
                 first = answer
             elif more is None:
@@ -436,6 +464,13 @@ cdef bytes framed(bytes head, bytes body):
     memcpy(to, b"\r\n\r\n", 4)
     memcpy(to + 4, PyBytes_AS_STRING(body), m)
     return whole
+
+
+cdef double monotonic() noexcept:
+    """Seconds."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + 1e-9 * now.tv_nsec
 
 
 cdef bytes span(Span *s):

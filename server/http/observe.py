@@ -7,7 +7,7 @@ import time
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from server.http.authenticate import GRANT
 from server.metrics import Metrics
@@ -22,7 +22,7 @@ class Observe:
         self._metrics = metrics
         self._access_log = access_log
         self._log = structlog.get_logger("access")
-        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking one up by labels is slow
+        self._series: dict[tuple[str, int], Counter] = {}  # looking one up by labels is slow
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         # Only names of routes are labels: a path that is no route must not make a series of its own.
@@ -34,11 +34,11 @@ class Observe:
         finally:
             self._metrics.in_flight.dec()
         seconds = time.perf_counter() - started
-        requests, request_seconds = self._series.get((route, response.status)) or self._series_of(
-            route, response.status
-        )
-        requests.inc()
-        request_seconds.observe(seconds)
+        series = self._series.get((route, response.status))
+        if series is None:
+            series = self._series[route, response.status] = self._metrics.requests.labels(route, str(response.status))
+        series.inc()
+        self._metrics.request_seconds.observe(route, seconds)
         response.headers["Server"] = "burgee"  # not which versions of what
         if self._store.draining:
             response.force_close()  # so that the caller's next request goes to another server
@@ -53,8 +53,3 @@ class Observe:
                 key=grant.selector if grant else None,
             )
         return response
-
-    def _series_of(self, route: str, status: int) -> tuple[Counter, Histogram]:
-        found = self._metrics.requests.labels(route, str(status)), self._metrics.request_seconds.labels(route)
-        self._series[route, status] = found
-        return found

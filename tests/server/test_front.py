@@ -213,16 +213,21 @@ def test_mutated_messages_never_break_it(server: Running) -> None:
     assert server.post(FLAG, CONTEXT, key=SHOP).status == 200
 
 
-def test_counted_like_any_request(server: Running) -> None:
-    def count() -> float:
-        name = 'burgee_http_requests_total{route="ofrep_flag",status="200"}'
+@pytest.mark.parametrize("headers", [{}, {"TE": "x"}], ids=["front", "aiohttp"])
+def test_counted_and_timed(server: Running, headers: dict[str, str]) -> None:
+    def count(name: str) -> float:
         lines = server.manage("/metrics").body.decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
-    before = count()
+    names = (
+        'burgee_http_requests_total{route="ofrep_flag",status="200"}',
+        'burgee_http_request_duration_seconds_count{route="ofrep_flag"}',
+        'burgee_http_request_duration_seconds_bucket{le="+Inf",route="ofrep_flag"}',
+    )
+    before = [count(name) for name in names]
     for _ in range(5):
-        assert server.post(FLAG, CONTEXT, key=SHOP).status == 200
-    until(lambda: count() >= before + 5)
+        assert server.post(FLAG, CONTEXT, key=SHOP, headers=headers).status == 200
+    until(lambda: all(count(name) >= was + 5 for name, was in zip(names, before, strict=True)))
 
 
 def test_a_rate_limit_holds_for_both_ways(tmp_path: Path) -> None:
