@@ -49,6 +49,7 @@ cdef enum:
 
 cdef tuple REASONS = ("STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "DISABLED")
 cdef object decode_json = msgspec.json.decode
+cdef object _OPENING = object()  # what only this module can make a Snapshot with
 
 
 class SnapshotError(ValueError):
@@ -144,8 +145,10 @@ cdef class PreparedContext:
     cdef Snapshot snapshot
     cdef _Workspace workspace
 
-    def __init__(self):
-        raise TypeError("a context is prepared by Snapshot.prepare")
+    def __cinit__(self, *args, _Workspace of=None):
+        if of is None:
+            raise TypeError("a context is prepared by Snapshot.prepare")
+        self.workspace = of
 
 
 cdef int match_regex(void *owner, uint32_t regex, const uint8_t *text, uint32_t length) noexcept:
@@ -279,8 +282,9 @@ cdef class Snapshot:
     cdef str digest_text
     cdef dict chunks  # of the source map, decoded
 
-    def __init__(self):
-        raise TypeError("a snapshot is loaded by Snapshot.from_bytes or Snapshot.map")
+    def __cinit__(self, *args):
+        if args != (_OPENING,):
+            raise TypeError("a snapshot is loaded by Snapshot.from_bytes or Snapshot.map")
 
     def __dealloc__(self):
         if self.viewing:
@@ -400,10 +404,9 @@ cdef class Snapshot:
     def prepare(self, context):
         """Classify a context once; see snapshot.pyi. What it reads of `context` is copied: later changes have no effect."""
         check_context(context)
-        cdef PreparedContext prepared = PreparedContext.__new__(PreparedContext)
+        cdef PreparedContext prepared = PreparedContext.__new__(PreparedContext, of=_Workspace(self))
         cdef uint32_t i
         prepared.snapshot = self
-        prepared.workspace = _Workspace(self)
         context_reset(&prepared.workspace.c, self.microseconds(None))
         self.fill(prepared.workspace, context, NULL, self.image.node_count)
         for i in range(self.image.slot_count):
@@ -759,7 +762,7 @@ cdef class Snapshot:
 
 
 cdef Snapshot open_snapshot(object source):
-    cdef Snapshot s = Snapshot.__new__(Snapshot)
+    cdef Snapshot s = Snapshot.__new__(Snapshot, _OPENING)
     cdef const char *why
     cdef uint32_t i, k, regexes = 0
     cdef const Op *op

@@ -9,11 +9,13 @@ typedef struct {
     const Op *ops;                  /* of this predicate */
     const Value *elements[MAX_SCOPE]; /* what the quantifiers look at */
     uint32_t depth;                   /* quantifiers around */
+    int64_t steps;                    /* that the outermost quantifier has left */
 } Frame;
 
-/* A list is looked into as a whole, but for lists inside a quantifier: those only if they are short. This, with MAX_ELEMENTS,
- * bounds what one predicate can cost. */
+/* A list is looked into as a whole, but for lists inside a quantifier: those only if they are short. */
 #define MAX_INNER_ELEMENTS 64
+/* What a quantifier with those inside it may cost, some 50 ms: a step for an operation, more for long texts and for regexes. */
+#define MAX_STEPS_OF_QUANTIFIER 2000000
 
 static const Value MISSING_VALUE = {KIND_MISSING, 0, 0, {0}};
 
@@ -137,14 +139,16 @@ static inline int quantified(Frame *f, const Op *op) {
     if (!list) return UNKNOWN;
     int stop = op->kind == OP_EXISTS ? TRUE : FALSE, truth = !stop;
     uint32_t depth = f->depth++; /* below MAX_SCOPE: verified */
+    if (depth == 0) f->steps = MAX_STEPS_OF_QUANTIFIER;
     for (uint32_t i = 0; i < list->length; i++) {
         f->elements[depth] = &list->elements[i];
         int t = truth_of_op(f, &f->ops[op->a]);
         if (t == stop) { truth = stop; break; }
         if (t == UNKNOWN) truth = UNKNOWN;
+        if (f->steps < 0) break;
     }
     f->depth--;
-    return truth;
+    return f->steps < 0 ? UNKNOWN : truth;
 }
 
 static int truth_of_op(Frame *f, const Op *op) {
@@ -155,6 +159,14 @@ static int truth_of_op(Frame *f, const Op *op) {
     int left, right;
     ArenaMark mark;
     Key key;
+    if (f->depth) {
+        f->steps--;
+        if (op->kind >= OP_HAS) {
+            v = operand_of(f, op);
+            if (v->kind == KIND_STRING) f->steps -= op->kind == OP_MATCHES ? 16 + (v->length >> 2) : v->length >> 4;
+            else if (v->kind == KIND_LIST) f->steps -= v->length;
+        }
+    }
     switch (op->kind) {
     case OP_CONSTANT: return (int)op->a;
     case OP_AND:
@@ -209,7 +221,7 @@ static int truth_of_op(Frame *f, const Op *op) {
 static inline int truth_of(Context *c, uint32_t predicate) {
     if (c->truths[predicate] == UNASKED) {
         const Predicate *p = &c->image->predicates[predicate];
-        Frame frame = {c, c->image->ops + p->first_op, {NULL, NULL}, 0};
+        Frame frame = {c, c->image->ops + p->first_op, {NULL, NULL}, 0, 0};
         c->truths[predicate] = (uint8_t)truth_of_op(&frame, &frame.ops[p->op_count - 1]);
     }
     return c->truths[predicate];

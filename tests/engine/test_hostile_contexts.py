@@ -210,3 +210,21 @@ def test_an_explanation_says_when() -> None:
     untimed = of('country == "DE"')
     assert untimed.explain("a", {}).now > 1_600_000_000_000
     assert untimed.explain("a", {}, now=5).now == 5
+
+
+def test_quantifiers_inside_quantifiers_give_up() -> None:
+    """A condition that would hold the process for seconds is unknown instead, whatever asks for it."""
+    conditions = {
+        "regex": "a.exists(x, b.exists(y, y.n == x.m && y.s.matches('q+$')))",
+        "lower": "a.exists(x, b.exists(y, y.n == x.m && lower(y.s).contains('q')))",
+        "negated": "!a.exists(x, b.exists(y, y.n == x.m && y.s.matches('q+$')))",
+    }
+    switch = {"type": "boolean", "variants": {"on": True, "off": False}, "fallthrough": "off"}
+    flags = {key: {**switch, "rules": [{"when": when, "serve": "on"}]} for key, when in conditions.items()}
+    snapshot = snapshot_of({"flags": flags})
+    context = {"a": [{"m": 1}] * 4096, "b": [{"n": 1, "s": "x" * 10_000}] * 63 + [{"n": 2, "s": ""}]}
+    small = {"a": [{"m": 1}] * 4, "b": context["b"]}
+    found = json.loads(snapshot.evaluate_json(json.dumps({"context": context}).encode()))
+    assert [each["value"] for each in found["flags"]] == [False, False, False]
+    assert {key for key, each in snapshot.evaluate_all(context).items() if each.value} == set()
+    assert {key for key, each in snapshot.evaluate_all(small).items() if each.value} == {"negated"}
