@@ -30,11 +30,8 @@ class Evaluation:
 class PreparedContext:
     """A context classified once, for this snapshot only."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None: ...  # raises TypeError: see Snapshot.prepare
-
 @final
 class Snapshot:
-    def __init__(self, *args: object, **kwargs: object) -> None: ...  # raises TypeError: see from_bytes and map
     @classmethod
     def from_bytes(cls, blob: bytes) -> Snapshot: ...  # raises SnapshotError
     @classmethod
