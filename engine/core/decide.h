@@ -42,7 +42,9 @@ static inline uint32_t split_outcome(Context *c, const Flag *flag, uint32_t inde
     uint64_t hash;
     if ((v->kind == KIND_STRING && v->length == 0) || !key_hash(c, split->node, &hash)) return NO_OUTCOME;
     const Range *range = c->image->ranges + split->first_range;
-    for (uint32_t bucket = bucket_of(hash, split->salt); bucket >= range->end; range++) {}
+    uint32_t bucket = bucket_of(hash, split->salt);
+    range += bucket >= range->end; /* as a number, not a branch: which of two variants it is nobody can predict */
+    while (bucket >= range->end) range++;
     return flag->first_outcome + range->outcome;
 }
 
