@@ -96,7 +96,7 @@ def test_the_conditions_of_the_manual() -> None:
         ),
         ({"segments": {"s": {"include": ["x"], "by": ".".join("a" * 40)}}}, "B517"),
         (b'{"flags": ' + b"[" * 40_000 + b"]" * 40_000 + b"}", "B106"),
-        (b'{"flags": {"f": ' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}}", "B106"),
+        (b'{"flags": {"f": ' + b'{"a":' * 40_000 + b"1" + b"}" * 40_000 + b"}}", "B106"),
         (b'{"flags": {"f": {"type": "object", "variants": {"x": ' + b"[" * 100 + b"]" * 100 + b"}}}}", "B106"),
         (b'{"flags": {"f": {"type": "object", "variants": {"x": ' + b"[" * 33 + b"]" * 33 + b"}}}}", "B106"),
         (b"[" * 100_000, "B106"),
