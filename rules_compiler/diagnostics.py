@@ -33,14 +33,19 @@ class Diagnostic(msgspec.Struct, frozen=True, omit_defaults=True):
     column: int | None = None
     document_line: int | None = None
 
-    def __str__(self) -> str:
+    @property
+    def where(self) -> str:
+        """The place, with the line and the column that are known: `line 3: flags.a.rules[0].when:1:9`."""
         where = self.place or "document"
         if self.document_line is not None:
             where = f"line {self.document_line}: {where}"
         if self.column is not None:
             where = f"{where}:{self.line}:{self.column}"
+        return where
+
+    def __str__(self) -> str:
         hint = f" (hint: {self.hint})" if self.hint else ""
-        return f"{where}: {self.message}{hint} [{self.code}]"
+        return f"{self.where}: {self.message}{hint} [{self.code}]"
 
 
 class CompileError(Exception):

@@ -12,13 +12,8 @@ from rules_compiler import Diagnostic
 
 
 def line_of(diagnostic: Diagnostic) -> str:
-    place = diagnostic.place or "document"
-    if diagnostic.document_line is not None:
-        place = f"line {diagnostic.document_line}: {place}"
-    if diagnostic.column is not None:
-        place = f"{place}:{diagnostic.line}:{diagnostic.column}"
     hint = f" (hint: {diagnostic.hint})" if diagnostic.hint else ""
-    return f"{place}: {diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}{hint}"
+    return f"{diagnostic.where}: {diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}{hint}"
 
 
 def summary_of(diagnostics: Iterable[Diagnostic]) -> str:

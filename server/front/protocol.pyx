@@ -265,14 +265,14 @@ cdef class _Connection:
 
     def go_on(self):
         """Take up what waited for its turn, or for the client to read."""
-        if self.waiting and not self.paused and not self.transport.is_closing():
+        if self.paused or self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        if self.waiting:
             self.waiting = False
             data = bytes(self.buffer)
             self.buffer = None
-            self.transport.resume_reading()
             self.work(data)
-        elif not self.paused and not self.waiting and not self.transport.is_closing():
-            self.transport.resume_reading()
 
     cdef int reap(self) except -1:
         """Its deadline has passed."""
@@ -359,6 +359,9 @@ cdef class _Connection:
         transport = self.transport
         transport.set_protocol(handler)
         handler.connection_made(transport)
+        if self.paused:  # the client is behind with reading: aiohttp is to know, and does without our pause
+            handler.pause_writing()
+            transport.resume_reading()
         handler.data_received(data)
         return 0
 

@@ -118,6 +118,23 @@ def test_what_follows_something_strange_is_answered_after_it(server: Running) ->
     assert json.loads(found[2][2])["key"] == "reviews"
 
 
+def test_handed_over_while_the_client_is_behind_with_reading(server: Running) -> None:
+    def batch(contexts: int) -> bytes:
+        return message(BATCH, json.dumps({"contexts": [{"targetingKey": str(i)} for i in range(contexts)]}).encode())
+
+    with socket.socket() as connection:
+        connection.settimeout(PATIENCE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that the sockets drain slowly
+        connection.connect(server.address)
+        connection.sendall(batch(9_000) + batch(180) + message(FLAG, CONTEXT, "TE: x"))
+        time.sleep(0.5)  # the first answer fills the sockets; the second is written while they drain
+        found = answers(connection, 3)
+        assert [status for status, _, _ in found] == [200] * 3
+        connection.sendall(message(f"{BULK}/reviews"))
+        ((status, _, body),) = answers(connection, 1)
+    assert (status, json.loads(body)["key"]) == (200, "reviews")
+
+
 def test_sliced_at_every_byte(server: Running) -> None:
     whole = message() + message(BATCH, b'{"contexts":[{},{}]}')
     with connect(server) as connection:
