@@ -15,7 +15,6 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from server.compiling import Compiler
 from server.front.protocol import Front
 from server.front.site import FrontSite
 from server.http.authenticate import Authenticate
@@ -29,8 +28,9 @@ from server.http.observe import Observe
 from server.http.ofrep import Ofrep
 from server.metrics import FAST, Metrics
 from server.settings import Settings
+from server.sources.compiling import Compiler
+from server.sources.watcher import Progress, Watcher
 from server.store import Store
-from server.watcher import Progress, Watcher
 
 BACKLOG = 1024  # or a burst of callers waits a second for the next try
 LAST_REQUESTS = 0.2  # seconds that open connections are kept once no more are accepted: a request may be on its way

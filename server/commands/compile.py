@@ -13,8 +13,8 @@ from engine import Snapshot
 from rules_compiler import CompileError, compile_flags
 from server.commands.inputs import document_in, environment_option, existing_file, refuse_document
 from server.commands.output import counted, err, fail, json_option, print_json
-from server.environments import environments_of
 from server.files import write_atomically
+from server.sources.environments import environments_of
 
 SUFFIX = ".burgee"
 

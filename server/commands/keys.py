@@ -16,13 +16,14 @@ import msgspec
 from rich.table import Table
 
 from rules_compiler import CompileError
-from server import key_file, keys
+from server import keys
 from server.commands.inputs import moment
 from server.commands.output import err, fail, json_option, out, print_json
-from server.environments import environments_of
-from server.folder import DOCUMENT_SUFFIXES
-from server.key_file import KeyFile, KeyFileError, KeyRecord
 from server.settings import variable_of
+from server.sources import key_file
+from server.sources.environments import environments_of
+from server.sources.folder import DOCUMENT_SUFFIXES
+from server.sources.key_file import KeyFile, KeyFileError, KeyRecord
 from server.types import NAME, KeyKind, ProjectId
 
 F = TypeVar("F", bound=Callable[..., Any])

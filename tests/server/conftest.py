@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from server import key_file, keys
-from server.key_file import KeyFile, KeyRecord
+from server import keys
+from server.sources import key_file
+from server.sources.key_file import KeyFile, KeyRecord
 from server.types import KeyKind, ProjectId
 from tests.server.running import SAMPLES, Running, running
 

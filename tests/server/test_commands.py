@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine import Snapshot
-from server import key_file, keys
+from server import keys
 from server.cli import main
+from server.sources import key_file
 from tests.server.running import SAMPLES
 
 WEB = SAMPLES / "shop" / "web.yaml"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from server import compiling
-from server.compiling import Compiled, Compiler, Refused
+from server.sources import compiling
+from server.sources.compiling import Compiled, Compiler, Refused
 from server.types import ProjectId
 from tests.server.running import until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.files import write_atomically
-from server.folder import scan
+from server.sources.folder import scan
 from server.types import ProjectId
 
 

@@ -13,8 +13,9 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from server import key_file, keys
-from server.key_file import KeyFile
+from server import keys
+from server.sources import key_file
+from server.sources.key_file import KeyFile
 from server.types import KeyKind, ProjectId
 from tests.server.conftest import add_key
 from tests.server.running import BATCH, BULK, GAME, SHOP, SHOP_BOTH, SHOP_CLIENT, Running, running

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import key_file, keys
-from server.key_file import KeyFile, KeyFileError, KeyRecord
+from server import keys
+from server.sources import key_file
+from server.sources.key_file import KeyFile, KeyFileError, KeyRecord
 from server.types import EnvironmentId, KeyKind, ProjectId
 
 PROJECT = ProjectId("acme", "app")

@@ -10,8 +10,9 @@ import pytest
 
 from engine import Snapshot
 from rules_compiler import compile_flags, lint
-from server import key_file, keys
-from server.environments import environments_of
+from server import keys
+from server.sources import key_file
+from server.sources.environments import environments_of
 from tests.server.running import BULK, ROOT, SAMPLES, Running
 
 DOCUMENTS = sorted(path for path in SAMPLES.glob("*/*.yaml") if not path.name.endswith(key_file.SUFFIX))

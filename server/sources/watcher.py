@@ -14,10 +14,10 @@ from typing import Any
 
 import structlog
 
-from server.compiling import Compiler
-from server.folder import Sources, scan
 from server.metrics import Metrics
-from server.project import Project
+from server.sources.compiling import Compiler
+from server.sources.folder import Sources, scan
+from server.sources.project import Project
 from server.store import Store
 from server.types import Problem, ProjectId
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.key_file import SUFFIX as KEYS_SUFFIX
+from server.sources.key_file import SUFFIX as KEYS_SUFFIX
 from server.types import NAME, ProjectId
 
 DOCUMENT_SUFFIXES = (".yaml", ".yml", ".json")

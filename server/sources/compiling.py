@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from rules_compiler import CompileError, compile_flags
 from server.diagnostics import line_of, summary_of
-from server.environments import environments_of
+from server.sources.environments import environments_of
 from server.types import EnvironmentId, Problem, ProjectId
 
 DIAGNOSTICS_KEPT = 20  # of a refused document, for the log and /status

@@ -23,10 +23,10 @@ import structlog
 
 from engine import Snapshot, SnapshotError
 from rules_compiler.limits import DOCUMENT_BYTES
-from server import key_file
-from server.compiling import Compiler, Refused
-from server.folder import Source, Sources, stamp_of
 from server.metrics import Metrics
+from server.sources import key_file
+from server.sources.compiling import Compiler, Refused
+from server.sources.folder import Source, Sources, stamp_of
 from server.store import ProjectStatus, Store
 from server.types import EnvironmentId, Problem, ProjectId, Served, SourceState
 
