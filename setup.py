@@ -34,10 +34,17 @@ EXTENSIONS = [
         **OPTIONS,
     ),
     Extension(
+        "server.shared.page",
+        ["server/shared/page.pyx"],
+        include_dirs=["server/shared"],
+        depends=["server/shared/page.h", "server/shared/page.pxd"],
+        **OPTIONS,
+    ),
+    Extension(
         "server.front.protocol",
         ["server/front/protocol.pyx"],
-        include_dirs=["server/front"],
-        depends=["server/front/scan.h"],
+        include_dirs=["server/front", "server/shared"],
+        depends=["server/front/scan.h", "server/shared/page.h", "server/shared/page.pxd"],
         **OPTIONS,
     ),
 ]

@@ -1,56 +1,38 @@
 """What Prometheus scrapes: base units, one prefix, and no label that names a tenant, an environment or a flag.
 
-Counts of what is served are read from the store when somebody scrapes; the rest is counted as it happens.
+The agent answers for all processes. Workers count in the shared page, where counts outlive them; what the agent does
+itself it counts as it happens; what is served is read from the store when somebody scrapes.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from server.store import Store
+from server.shared.page import BOUNDS, Block, Page
+from server.state.store import Store
 from server.types import SourceState
 from server.version import version
 
-FAST = (
-    0.00001,
-    0.000025,
-    0.00005,
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    1.0,
-    5.0,
-)
+Key = TypeVar("Key")
+
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_PROPAGATION = (0.001, 0.0025, 0.005, *_SLOW)
 
 
-class Metrics:
-    def __init__(self, store: Store) -> None:
+class AgentMetrics:
+    def __init__(self, store: Store, page: Page) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         Gauge("burgee_build_info", "the running version", ["version"], registry=registry).labels(version()).set(1)
-        self.requests = Counter("burgee_http_requests", "requests answered", ["route", "status"], registry=registry)
-        self.request_seconds = Durations()
-        registry.register(self.request_seconds)
-        self.in_flight = Gauge("burgee_http_requests_in_flight", "requests being answered", registry=registry)
-        self.refused_keys = Counter(
-            "burgee_http_refused_keys", "requests refused for the key they presented", ["why"], registry=registry
-        )
         self.reloads = Counter(
             "burgee_reloads", "sources that changed, by what came of it", ["source", "outcome"], registry=registry
         )
@@ -59,45 +41,12 @@ class Metrics:
         )
         self.propagation_seconds = Histogram(
             "burgee_propagation_seconds",
-            "from the change of a document's file to answers from it",
-            buckets=_SLOW,
+            "from the change of a document's file to every worker being able to see it",
+            buckets=_PROPAGATION,
             registry=registry,
         )
         registry.register(_StoreCollector(store))
-
-    def count(self, route: str, status: str, more: int) -> None:
-        self.requests.labels(route, status).inc(more)
-
-
-class Durations(Collector):
-    """How long requests took, by route: a histogram that takes many observations at once.
-
-    From the moment that a request is all there to its answer, for what the front answers; else from its head.
-    """
-
-    def __init__(self) -> None:
-        self._routes: dict[str, tuple[list[int], float]] = {}  # how many in each bucket, the last unbounded; seconds
-
-    def observe(self, route: str, seconds: float) -> None:
-        counts = [0] * (len(FAST) + 1)
-        counts[bisect_left(FAST, seconds)] = 1
-        self.add(route, counts, seconds)
-
-    def add(self, route: str, counts: Sequence[int], seconds: float) -> None:
-        before, total = self._routes.get(route, ([0] * len(counts), 0.0))
-        self._routes[route] = [a + b for a, b in zip(before, counts, strict=True)], total + seconds
-
-    def collect(self) -> Iterator[Metric]:
-        family = HistogramMetricFamily(
-            "burgee_http_request_duration_seconds", "from a request to its answer", labels=["route"]
-        )
-        for route, (counts, total) in self._routes.items():
-            below, buckets = 0, []
-            for bound, count in zip([*map(str, FAST), "+Inf"], counts, strict=True):
-                below += count
-                buckets.append((bound, below))
-            family.add_metric([route], buckets, total)
-        yield family
+        registry.register(_WorkersCollector(page))
 
 
 class _StoreCollector(Collector):
@@ -106,13 +55,14 @@ class _StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         store = self._store
-        served, projects = store.environments.values(), store.projects.values()
-        behind = [each.behind_since for each in projects if each.behind_since is not None]
-        states = [each.state for each in projects]
-        yield _gauge("burgee_tenants", "tenants with a project", len({each.tenant for each in store.projects}))
-        yield _gauge("burgee_environments", "environments that are served", len(served))
+        projects = store.projects
+        published = [each for project in projects for each in store.record(project).environments]
+        behind = [each.behind_since for each in projects.values() if each.behind_since is not None]
+        states = [each.state for each in projects.values()]
+        yield _gauge("burgee_tenants", "tenants with a project", len({each.tenant for each in projects}))
+        yield _gauge("burgee_environments", "environments that are served", len(published))
         yield _gauge("burgee_keys", "keys that open something", store.key_count)
-        yield _gauge("burgee_snapshot_bytes", "size of all snapshots", sum(each.snapshot.size for each in served))
+        yield _gauge("burgee_snapshot_bytes", "size of all snapshots on disk", sum(each.size for each in published))
         yield _gauge(
             "burgee_projects_stale", "projects served from their last good document", states.count(SourceState.STALE)
         )
@@ -122,7 +72,7 @@ class _StoreCollector(Collector):
         yield _gauge(
             "burgee_key_files_broken",
             "key files that cannot be read; their last good keys stay",
-            sum(each.keys_problem is not None for each in projects),
+            sum(each.keys_problem is not None for each in projects.values()),
         )
         yield _gauge(
             "burgee_oldest_age_seconds",
@@ -130,6 +80,103 @@ class _StoreCollector(Collector):
             time.monotonic() - min([*behind, store.confirmed_at]),
         )
         yield _gauge("burgee_ready", "1 when every project has been tried once", int(store.ready))
+
+
+class _WorkersCollector(Collector):
+    """Sums over the blocks of the shared page."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def collect(self) -> Iterator[Metric]:
+        blocks = [self._page.block(index) for index in range(self._page.block_count)]
+        # The agent heartbeats without ever applying the journal; what has a position is a worker.
+        workers = [each for each in blocks if each.pid and each.position]
+        requests = CounterMetricFamily("burgee_http_requests", "requests answered", labels=["route", "status"])
+        for (route, status), count in _sums(each.requests() for each in blocks).items():
+            requests.add_metric([route, str(status or "other")], count)
+        yield requests
+        yield _durations(blocks)
+        yield _counts("burgee_http_refused_keys", "requests refused for the key they presented", "why",
+                      _sums(each.refused_keys() for each in blocks))  # fmt: skip
+        yield _counts("burgee_limited", "what went over a limit of its tenant; ..._warned was let pass", "limit",
+                      _sums(each.limited() for each in blocks))  # fmt: skip
+        yield _counts("burgee_shed", "requests refused because the server had too many", "route",
+                      _sums(each.sheds() for each in blocks))  # fmt: skip
+        for name, explanation, total in (
+            ("burgee_evaluations", "flag evaluations", sum(each.evaluations for each in blocks)),
+            ("burgee_snapshot_maps", "snapshots mapped by workers", sum(each.maps for each in blocks)),
+            ("burgee_snapshot_map_failures", "snapshots that could not be mapped",
+             sum(each.map_failures for each in blocks)),
+            ("burgee_snapshot_evictions", "idle snapshots let go for the memory budget",
+             sum(each.evictions for each in blocks)),
+        ):  # fmt: skip
+            yield CounterMetricFamily(name, explanation, value=total)
+        for name, explanation, value in (
+            ("burgee_workers", "processes that answer", len(workers)),
+            ("burgee_workers_behind", "of those, not yet at the newest publication",
+             sum(each.position != self._page.position for each in workers)),
+            ("burgee_http_connections", "open connections", sum(each.connections for each in workers)),
+            ("burgee_http_requests_in_flight", "requests being answered", sum(each.in_flight for each in workers)),
+            ("burgee_event_streams", "open event streams", sum(each.streams for each in workers)),
+            ("burgee_mapped_snapshots", "over all workers", sum(each.mapped for each in workers)),
+            ("burgee_mapped_snapshot_bytes", "over all workers, which share them",
+             sum(each.mapped_bytes for each in workers)),
+        ):  # fmt: skip
+            yield _gauge(name, explanation, value)
+        cpu = CounterMetricFamily("burgee_worker_cpu_seconds", "user and system time", labels=["worker"])
+        memory = GaugeMetricFamily("burgee_worker_resident_memory_bytes", "shared pages included", labels=["worker"])
+        for index, each in enumerate(sorted(workers, key=lambda each: each.index)):
+            used = _used_by(each.pid)
+            if used is not None:
+                cpu.add_metric([str(index)], used[0])
+                memory.add_metric([str(index)], used[1])
+        yield cpu
+        yield memory
+
+
+def _sums(counts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
+    total: dict[Key, int] = {}
+    for each in counts:
+        for key, count in each.items():
+            total[key] = total.get(key, 0) + count
+    return total
+
+
+def _counts(name: str, documentation: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, documentation, labels=[label])
+    for each, count in counts.items():
+        family.add_metric([each], count)
+    return family
+
+
+def _durations(blocks: Iterable[Block]) -> HistogramMetricFamily:
+    """From the moment that a request is all there to its answer, for what the front answers; else from its head."""
+    routes: dict[str, tuple[list[int], float]] = {}
+    for block in blocks:
+        for route, (counts, seconds) in block.durations().items():
+            before, total = routes.get(route, ([0] * len(counts), 0.0))
+            routes[route] = [a + b for a, b in zip(before, counts, strict=True)], total + seconds
+    family = HistogramMetricFamily(
+        "burgee_http_request_duration_seconds", "from a request to its answer", labels=["route"]
+    )
+    for route, (counts, seconds) in routes.items():
+        below, buckets = 0, []
+        for bound, count in zip([*map(str, BOUNDS), "+Inf"], counts, strict=True):
+            below += count
+            buckets.append((bound, below))
+        family.add_metric([route], buckets, seconds)
+    return family
+
+
+def _used_by(pid: int) -> tuple[float, int] | None:
+    """CPU seconds and resident bytes of a process; None when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

@@ -7,6 +7,8 @@ becomes `Settings(..., poll_interval=2.0)`. The table in docs/operations.md list
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -18,15 +20,23 @@ LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def _setting(default: Any, explanation: str, *, least: float | None = None, most: float = 1e9) -> Any:
+def _setting(default: Any, explanation: str, *, least: float | None = None, most: float = 1e12) -> Any:
     return field(default=default, metadata={"help": explanation, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     tenants: Path = field(metadata={"help": "folder with a folder per tenant", "least": None, "most": 0})
+    state: Path | None = _setting(
+        None,
+        "folder for compiled snapshots, kept over restarts; by default one for --tenants in the user's state folder",
+    )
+    workers: int = _setting(0, "processes that answer; 0 for one per CPU", least=0, most=256)
     host: str = _setting("127.0.0.1", "address of the data plane; 0.0.0.0 for every interface")
     port: int = _setting(8080, "port of the data plane; 0 for any free one", least=0, most=65535)
+    unix_socket: Path | None = _setting(None, "also serve the data plane on this Unix socket")
+    tls_certificate: Path | None = _setting(None, "certificate chain (PEM): the data plane speaks TLS only")
+    tls_key: Path | None = _setting(None, "private key (PEM) of the certificate")
     management_host: str = _setting("127.0.0.1", "address of the management port; it asks for no key")
     management_port: int = _setting(8081, "management port: health, metrics, status", least=0, most=65535)
     max_body_bytes: int = _setting(8 * 1024 * 1024, "largest request body; a larger one gets 413", least=1)
@@ -34,6 +44,9 @@ class Settings:
     body_timeout: float = _setting(10.0, "seconds for a whole request body to arrive", least=0.001)
     keepalive_timeout: float = _setting(75.0, "seconds an idle connection is kept", least=0.0)
     rate_limit: float = _setting(0.0, "requests per second of one tenant; 0 for no limit", least=0.0)
+    memory_budget: int = _setting(
+        1 << 30, "bytes of snapshots a worker maps before it lets idle ones go", least=1 << 20
+    )
     poll_interval: float = _setting(0.5, "seconds between two looks at the folder", least=0.01)
     settle_time: float = _setting(0.05, "seconds a changed file must have been still before it is read", least=0.0)
     compile_workers: int = _setting(1, "processes that compile documents", least=1)
@@ -42,6 +55,18 @@ class Settings:
     log_format: LogFormat = _setting("json", "one JSON object a line, or text for people")
     log_level: LogLevel = _setting("info", "least severe event that is logged")
     access_log: bool = _setting(False, "log every request (without bodies, keys or queries)")
+
+    def state_folder(self) -> Path:
+        """--state; else systemd's choice; else the XDG base directory, a folder for each folder of tenants."""
+        if self.state is not None:
+            return self.state
+        if chosen := os.environ.get("STATE_DIRECTORY"):
+            return Path(chosen)
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return Path(base) / "burgee" / hashlib.sha256(str(self.tenants.resolve()).encode()).hexdigest()[:16]
+
+    def worker_count(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
 
 
 def variable_of(name: str) -> str:
@@ -72,6 +97,7 @@ def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> 
     least, most = metadata["least"], metadata["most"]
     kind_of: dict[Any, Any] = {
         Path: click.Path(exists=True, file_okay=False, path_type=Path),
+        Path | None: click.Path(path_type=Path),
         str: click.STRING,
         int: click.IntRange(min=least, max=int(most)),
         float: _Finite(min=least, max=most),

@@ -1,8 +1,8 @@
-"""The vocabulary of the server: who asks, what is served, and what is wrong with a source.
+"""The vocabulary of the server: who asks, for what, and what is wrong with a source.
 
     examples/tenants/shop/web.yaml, environment production
 
-becomes `EnvironmentId("shop", "web", "production")`, served by one frozen `Served` that is replaced, never edited.
+is `EnvironmentId("shop", "web", "production")`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
-
-from engine import Snapshot
 
 NAME = r"[A-Za-z0-9._-]{1,128}"  # of tenants, projects and environments
 
@@ -69,16 +67,6 @@ class Grant:
     @property
     def evaluates(self) -> bool:
         return self.kind in EVALUATING
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One environment as it is answered from now."""
-
-    id: EnvironmentId
-    snapshot: Snapshot
-    version: str  # decimal, as the `Burgee-Version` header has it
-    installed_at: float  # seconds since the epoch
 
 
 class SourceState(StrEnum):

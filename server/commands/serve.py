@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
-import re
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import uvloop
 from rich.progress import Progress as Bar
 
-from server.app import Addresses, serve
 from server.commands.output import err, fail, json_option, print_json
 from server.logs import configure_logs
+from server.processes.serve import Addresses, serve
 from server.settings import Settings, options
 
 EXAMPLES = "examples.txt"
@@ -27,7 +26,7 @@ def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
 
     def announce(addresses: Addresses) -> None:
         if as_json:
-            print_json({"data": addresses.data, "management": addresses.management})
+            print_json(addresses)
         elif print_examples and examples.is_file():
             click.echo(_filled_in(examples, addresses))
         sys.stdout.flush()
@@ -43,18 +42,14 @@ def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
             bar.stop()
 
     try:
-        uvloop.run(serve(settings, announce=announce, progress=progress))
-    except OSError as error:
+        status = serve(settings, announce=announce, progress=progress)
+    except (OSError, ssl.SSLError) as error:
         fail(_why_not(error), as_json=as_json)
-    finally:
-        bar.stop()
+    sys.exit(status)
 
 
 def _why_not(error: OSError) -> str:
-    why = (error.strerror or str(error)).lower()
-    why = re.sub(
-        r"error while attempting to bind on address \('(.*?)', (\d+).*?\)", r"cannot listen on \1 port \2", why
-    )
+    why = error.strerror or str(error)
     if error.errno != errno.EADDRINUSE:
         return why
     return f"{why} (hint: `--port` and `--management-port`, or BURGEE_PORT and BURGEE_MANAGEMENT_PORT, choose others)"
@@ -62,7 +57,9 @@ def _why_not(error: OSError) -> str:
 
 def _filled_in(examples: Path, addresses: Addresses) -> str:
     text = examples.read_text()
-    return text.replace("http://127.0.0.1:8080", addresses.data).replace("http://127.0.0.1:8081", addresses.management)
+    return text.replace("http://127.0.0.1:8080", addresses["data"]).replace(
+        "http://127.0.0.1:8081", addresses["management"]
+    )
 
 
 serve_command = click.Command(

@@ -1,28 +1,26 @@
 """What Python sees of the front protocol; docs/adr/0009 says why there is one."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol, final
+from collections.abc import Callable, Iterable
+from typing import final
 
-from server.store import Store
-
-class _Bucket(Protocol):
-    def take(self) -> float: ...  # seconds to wait, or 0
+from server.shared.page import Block, Page
+from server.state.catalog import Catalog
+from server.types import ProjectId
 
 @final
 class Front:
-    """What all connections of one listener share. Call it for a new connection's protocol."""
+    """What all connections of one worker share. Call it for a new connection's protocol."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        store: Store,
+        catalog: Catalog,
+        page: Page,
+        block: Block,
         handler: Callable[[], asyncio.Protocol],  # aiohttp's protocol, for what is handed over
         *,
-        bucket_of: Callable[[str], _Bucket] | None,  # a tenant's; None: no limit
-        count: Callable[[str, str, int], object],  # route, status, how many more
-        took: Callable[[str, list[int], float], object],  # route, how many more in each bucket, seconds
-        bounds: Sequence[float],  # of the buckets, seconds
+        request_rate: float,  # a second, of one tenant in all workers; 0: no limit
         max_body: int,  # bytes
         head_timeout: float,  # seconds
         body_timeout: float,
@@ -30,7 +28,9 @@ class Front:
     ) -> None: ...
     def __call__(self, *args: object, **kwargs: object) -> asyncio.Protocol: ...
     def tick(self) -> None:
-        """Once a second: the date, counts to metrics, deadlines of slow senders."""
+        """Once a second: the date, deadlines of slow senders."""
+    def forget(self, projects: Iterable[ProjectId]) -> None:
+        """What keys of these projects open is another thing now."""
     async def drain(self, timeout: float) -> None:
         """Close what is idle, answer what is half here, then close that too; at the latest after `timeout` seconds."""
     @property

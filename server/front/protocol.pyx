@@ -12,12 +12,15 @@ import time
 from email.utils import formatdate
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
+
+from server.shared.page cimport TIMES, Block, BlockFields, Cell, Page, take_from
 
 from engine import error_code_of
 from server import keys
+from server.shared.page import BOUNDS, STATUS_CODES
 
 cdef extern from "scan.h" nogil:
     ctypedef struct Span:
@@ -36,11 +39,13 @@ cdef extern from "scan.h" nogil:
 cdef enum:
     MAX_PIPELINED = 64  # requests answered in one go
     MAX_BODY = 16 << 20  # bytes; what the engine takes
-    MAX_BOUNDS = 32
     MAX_WRITTEN = 1 << 18  # bytes of answers after which the rest waits for its turn
 
-cdef tuple ROUTES = ("evaluate", "ofrep_flags", "ofrep_flag")
-cdef tuple STATUSES = (200, 304, 400, 404, 408, 429)
+cdef int OK = STATUS_CODES.index(200), NOT_MODIFIED = STATUS_CODES.index(304), BAD_REQUEST = STATUS_CODES.index(400)
+cdef int NOT_FOUND = STATUS_CODES.index(404), TIMED_OUT = STATUS_CODES.index(408), TOO_MANY = STATUS_CODES.index(429)
+cdef double[TIMES - 1] LIMITS  # seconds: upper bounds of the buckets of durations
+for _index, _bound in enumerate(BOUNDS):
+    LIMITS[<int>_index] = _bound
 cdef dict STATUS_LINES = {
     200: b"HTTP/1.1 200 OK\r\n",
     400: b"HTTP/1.1 400 Bad Request\r\n",
@@ -58,9 +63,11 @@ cdef bytes TOO_SLOW = (
 
 
 cdef class _Entry:
-    """A presented key and environment, and what they open: kept until anything is installed."""
+    """A presented key and environment, and what they open: kept until the key's project is another."""
 
-    cdef object expires, bucket, served
+    cdef object expires, served
+    cdef bint valid  # until it is forgotten
+    cdef Cell tenant
     cdef bint client
     cdef object evaluate_json, evaluate_if_changed, evaluate_batch
     cdef bytes credential
@@ -70,7 +77,11 @@ cdef class _Entry:
 
 
 cdef class Front:
-    cdef object loop, store, handler, bucket_of, count, took
+    cdef object loop, catalog, handler
+    cdef Page page
+    cdef Block block
+    cdef BlockFields *counters
+    cdef int64_t request_cost, request_burst  # nanoseconds of a tenant's rate; 0: no limit
     cdef uint32_t max_body
     cdef double head_timeout, body_timeout, keepalive_timeout
     cdef double clock  # seconds, monotonic, coarse
@@ -78,39 +89,31 @@ cdef class Front:
     cdef long second
     cdef bytes date
     cdef dict entries  # (credential, environment) as bytes -> _Entry
-    cdef long generation
+    cdef dict entries_of  # project -> keys of `entries`
+    cdef uint64_t position  # of the journal, as far as the entries know
     cdef set connected
     cdef bint draining
-    cdef long counts[3][6]  # requests, by route and status
-    cdef long times[3][MAX_BOUNDS]  # and by route and how long they took
-    cdef double seconds[3]
-    cdef double bounds[MAX_BOUNDS]
-    cdef int bound_count
 
     def __init__(
-        self, loop, store, handler, *, bucket_of, count, took, bounds, max_body, head_timeout, body_timeout, keepalive_timeout
+        self, loop, catalog, Page page, Block block, handler, *,
+        double request_rate, max_body, head_timeout, body_timeout, keepalive_timeout
     ):
         self.loop = loop
-        self.store = store
+        self.catalog = catalog
+        self.page = page
+        self.block = block
+        self.counters = block.fields
         self.handler = handler
-        self.bucket_of = bucket_of
-        self.count = count
-        self.took = took
-        self.bound_count = len(bounds)
-        if self.bound_count >= MAX_BOUNDS:
-            raise ValueError("too many bounds")
-        for index, bound in enumerate(bounds):
-            self.bounds[<int>index] = bound
+        self.request_cost = <int64_t>(1e9 / request_rate) if request_rate else 0
+        self.request_burst = <int64_t>(max(request_rate, 1.0) * self.request_cost)
         self.max_body = min(max_body, MAX_BODY)
         self.head_timeout = head_timeout
         self.body_timeout = body_timeout
         self.keepalive_timeout = keepalive_timeout
         self.entries = {}
-        self.generation = -1
+        self.entries_of = {}
+        self.position = 0
         self.connected = set()
-        memset(self.counts, 0, sizeof(self.counts))
-        memset(self.times, 0, sizeof(self.times))
-        memset(self.seconds, 0, sizeof(self.seconds))
         self.tick()
 
     def __call__(self):
@@ -122,30 +125,29 @@ cdef class Front:
 
     def tick(self):
         """See protocol.pyi."""
-        cdef int route, status
         cdef _Connection connection
         self.clock = time.monotonic()
         self.wall = time.time()
         self.second = <long>self.wall
         self.date = b"Date: " + formatdate(self.second, usegmt=True).encode() + b"\r\n"
-        for route in range(3):
-            for status in range(6):
-                if self.counts[route][status]:
-                    self.count(ROUTES[route], str(STATUSES[status]), self.counts[route][status])
-                    self.counts[route][status] = 0
-            if self.seconds[route]:
-                self.took(ROUTES[route], [self.times[route][k] for k in range(self.bound_count + 1)], self.seconds[route])
-                memset(self.times[route], 0, sizeof(self.times[route]))
-                self.seconds[route] = 0
+        self.counters.connections = len(self.connected)
         for connection in [each for each in self.connected if (<_Connection>each).deadline < self.clock]:
             connection.reap()
 
+    def forget(self, projects):
+        """See protocol.pyi."""
+        cdef _Entry entry
+        for project in projects:
+            for identity in self.entries_of.pop(project, ()):
+                entry = self.entries.pop(identity)
+                entry.valid = False
+
     cdef void observe(self, int route, double seconds) noexcept:
         cdef int k = 0
-        while k < self.bound_count and seconds > self.bounds[k]:
+        while k < TIMES - 1 and seconds > LIMITS[k]:
             k += 1
-        self.times[route][k] += 1
-        self.seconds[route] += seconds
+        self.counters.times[route][k] += 1
+        self.counters.seconds[route] += seconds
 
     async def drain(self, timeout):
         """See protocol.pyi."""
@@ -162,14 +164,14 @@ cdef class Front:
 
     cdef bint leaving(self) except -1:
         """Is every answer to be a connection's last, so that the caller goes elsewhere?"""
-        return self.draining or self.store.draining
+        return self.draining or self.page.header.draining != 0
 
     cdef _Entry entry(self, bytes credential, bytes environment):
         """What the key opens, or None: somebody else is to say why not."""
         cdef _Entry entry
-        if self.store.generation != self.generation:
-            self.entries.clear()
-            self.generation = self.store.generation
+        if self.position != self.page.header.position:
+            self.catalog.refresh()
+            self.position = self.catalog.position
         identity = (credential, environment)
         found = self.entries.get(identity)
         if found is not None:
@@ -179,15 +181,17 @@ cdef class Front:
             if entry is None:
                 return None
             self.entries[identity] = entry
+            self.entries_of.setdefault(entry.served.id.project_id, []).append(identity)
         if entry.expires is not None and entry.expires <= self.wall:
             return None
         if entry.second != self.second:
             entry.common = (
                 b"Cache-Control: private, no-store\r\nBurgee-Version: %b\r\nBurgee-Age: %d\r\n%b"
-                % (entry.served.version.encode(), int(self.store.age_of(entry.served)), self.date)
+                % (entry.served.version.encode(), int(self.catalog.age_of(entry.served)), self.date)
             )
             entry.head = <bytes>STATUS_LINES[200] + <bytes>TYPES[0] + entry.common + b"Content-Length: "
             entry.second = self.second
+            entry.served.used_at = self.clock
         return entry
 
     cdef _Entry look_up(self, bytes credential, bytes environment):
@@ -195,7 +199,7 @@ cdef class Front:
         key = credential.decode("latin-1")
         if keys.selector_of(key) is None:
             return None
-        grant = self.store.grant(keys.digest_of(key))
+        grant = self.catalog.grant(keys.digest_of(key))
         if grant is None or not grant.evaluates:
             return None
         if environment is None:
@@ -203,7 +207,7 @@ cdef class Front:
         else:
             name = environment.decode("latin-1")
             wanted = next((each for each in grant.environments if each.environment == name), None)
-        served = self.store.served(wanted) if wanted is not None else None
+        served = self.catalog.served(wanted) if wanted is not None else None
         if served is None:
             return None
         entry = _Entry.__new__(_Entry)
@@ -211,7 +215,8 @@ cdef class Front:
         entry.expires = grant.expires
         entry.client = grant.client
         entry.served = served
-        entry.bucket = self.bucket_of(grant.project.tenant) if self.bucket_of is not None else None
+        entry.valid = True
+        entry.tenant = self.page.cell(grant.project.tenant)
         entry.evaluate_json = served.snapshot.evaluate_json
         entry.evaluate_if_changed = served.snapshot.evaluate_json_if_changed
         entry.evaluate_batch = served.snapshot.evaluate_batch
@@ -281,7 +286,7 @@ cdef class _Connection:
                 self.transport.abort()
             return 0
         if self.in_body:
-            self.front.counts[0][4] += 1
+            self.front.counters.requests[0][TIMED_OUT] += 1
             self.transport.write(TOO_SLOW)
         self.transport.close()
         return 0
@@ -299,7 +304,7 @@ cdef class _Connection:
         cdef int state, count = 0
         cdef Request r
         cdef bytes answer, first = None
-        cdef double begun
+        cdef int64_t begun
         cdef list more = None
         while offset < n:
             state = scan_head(p + offset, n - offset, front.max_body, &r)
@@ -315,13 +320,13 @@ cdef class _Connection:
                     self.in_body = True
                 self.keep(data, offset, <Py_ssize_t>r.head + r.body)
                 break
-            begun = monotonic()
+            begun = nanoseconds()
             answer = self.answer(&r, p + offset) if state == SCAN_REQUEST else None
             if answer is None:
                 self.write(first, more)
                 self.hand_over(data[offset:])
                 return 0
-            front.observe(r.route, monotonic() - begun)
+            front.observe(r.route, 1e-9 * (nanoseconds() - begun))
             if first is None:
                 first = answer
             elif more is None:
@@ -375,7 +380,8 @@ cdef class _Connection:
             and memcmp(r.credential.at, PyBytes_AS_STRING(latest.credential), r.credential.length) == 0
             and latest.second == front.second
             and latest.expires is None
-            and front.generation == front.store.generation
+            and latest.valid
+            and front.position == front.page.header.position
         ):
             return latest
         self.latest = front.entry(span(&r.credential), span(&r.environment) if r.environment.length else None)
@@ -387,10 +393,11 @@ cdef class _Connection:
         cdef _Entry entry = self.entry_of(r)
         cdef bytes body, reply, tag = b""
         cdef int status = 200, kind = 0
+        cdef int64_t wait
         if entry is None:
             return None
-        if entry.bucket is not None:
-            wait = entry.bucket.take()
+        if front.request_cost:
+            wait = take_from(&entry.tenant.fields.requests_at, nanoseconds(), front.request_cost, front.request_burst)
             if wait:
                 return self.refuse_rate(r, wait)
         body = PyBytes_FromStringAndSize(p + r.head, r.body)
@@ -404,7 +411,7 @@ cdef class _Connection:
             if tag_text:
                 tag = b"ETag: %b\r\n" % (<str>tag_text).encode()
             if found is None:
-                front.counts[r.route][1] += 1
+                front.counters.requests[r.route][NOT_MODIFIED] += 1
                 close = CLOSE if r.close or front.leaving() else b""
                 return b"HTTP/1.1 304 Not Modified\r\n%b%b%b\r\n" % (entry.common, tag, close)
             reply = found
@@ -416,7 +423,7 @@ cdef class _Connection:
             kind = r.packed
             if is_failure(reply, 1):
                 status, kind = 400, 0
-        front.counts[r.route][0 if status == 200 else 2 if status == 400 else 3] += 1
+        front.counters.requests[r.route][OK if status == 200 else BAD_REQUEST if status == 400 else NOT_FOUND] += 1
         if status == 200 and kind == 0 and not tag and not r.close and not front.leaving():
             return framed(entry.head, reply)
         head = b"%b%b%b%b%bContent-Length: " % (
@@ -428,12 +435,12 @@ cdef class _Connection:
         )
         return framed(head, reply)
 
-    cdef bytes refuse_rate(self, Request *r, object wait):
-        self.front.counts[r.route][5] += 1
+    cdef bytes refuse_rate(self, Request *r, int64_t wait):
+        self.front.counters.requests[r.route][TOO_MANY] += 1
         return (
             b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nCache-Control: private, no-store\r\n"
             b"Retry-After: %d\r\n%b%bContent-Length: 36\r\n\r\n{\"errorDetails\":\"too many requests\"}"
-            % (-int(-wait // 1), self.front.date, CLOSE if r.close or self.front.leaving() else b"")
+            % ((wait + 999999999) // 1000000000, self.front.date, CLOSE if r.close or self.front.leaving() else b"")
         )
 
 
@@ -469,11 +476,11 @@ cdef bytes framed(bytes head, bytes body):
     return whole
 
 
-cdef double monotonic() noexcept:
-    """Seconds."""
+cdef int64_t nanoseconds() noexcept:
+    """Monotonic."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + 1e-9 * now.tv_nsec
+    return now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef bytes span(Span *s):

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
 
 from server.front.protocol import Front
+
+BACKLOG = 1024  # as the sockets were opened with
 
 
 class FrontSite:
     """Started, it listens; stopped, it accepts no more; drained, its connections are closed."""
 
-    def __init__(self, front: Front, host: str, port: int, *, backlog: int) -> None:
+    def __init__(self, front: Front, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
+        """`sockets` listen already; `tls` is for those that are not Unix sockets."""
         self._front = front
-        self._host = host
-        self._port = port
-        self._backlog = backlog
-        self._server: asyncio.Server | None = None
+        self._sockets = sockets
+        self._tls = tls
+        self._servers: list[asyncio.Server] = []
         self._ticking: asyncio.Task[None] | None = None
 
-    async def start(self) -> tuple[str, int]:
-        """The address it has. Raises OSError when that cannot be had."""
+    async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._front, self._host, self._port, backlog=self._backlog)
+        for each in self._sockets:
+            tls = None if each.family == socket.AF_UNIX else self._tls
+            start = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
+            self._servers.append(await start(self._front, sock=each, ssl=tls, backlog=BACKLOG))
         self._ticking = asyncio.create_task(self._tick())
-        bound, given = self._server.sockets[0].getsockname()[:2]
-        return bound, given
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        for each in self._servers:
+            each.close()
 
     async def drain(self, timeout: float) -> None:
         """Seconds for requests that are half here; what is idle is closed at once."""

@@ -17,8 +17,8 @@ from aiohttp.typedefs import Handler
 
 from server import keys
 from server.http.failures import Refused
-from server.metrics import Metrics
-from server.store import Store
+from server.shared.page import Block
+from server.state.catalog import Catalog
 from server.types import EVALUATING, Grant, KeyKind
 
 GRANT = web.RequestKey("grant", Grant)
@@ -33,15 +33,15 @@ PERMITTED: Mapping[str, frozenset[KeyKind]] = {
 class Authenticate:
     __middleware_version__ = 1
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
-        self._store = store
-        self._metrics = metrics
+    def __init__(self, catalog: Catalog, block: Block) -> None:
+        self._catalog = catalog
+        self._block = block
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.match_info.http_exception is None:  # else there is no handler to guard: 404 or 405
             grant = self._grant_of(request)
             if grant.kind not in PERMITTED.get(request.match_info.route.name or "", frozenset()):
-                self._metrics.refused_keys.labels("kind").inc()
+                self._block.refuse_key("kind")
                 raise Refused(403, f"a key of kind `{grant.kind}` may not do this")
             request[GRANT] = grant
         return await handler(request)
@@ -53,12 +53,13 @@ class Authenticate:
         if not keys.looks_like_a_key(presented):
             raise self._unauthorized("malformed", "the key is not valid")
         digest = keys.digest_of(presented)
-        grant = self._store.grant(digest)
+        self._catalog.refresh()
+        grant = self._catalog.grant(digest)
         # The lookup already matched all 256 bits; comparing again costs nothing and needs no argument about dicts.
         if grant is None or not hmac.compare_digest(grant.digest, digest):
             if keys.selector_of(presented) is None:
                 raise self._unauthorized("malformed", "the key is not valid")
-            if not self._store.ready:
+            if not self._catalog.ready:
                 # Clients give up for good on a 401, so it must not be said before all keys are known.
                 raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
             raise self._unauthorized("unknown", "the key is not valid")
@@ -67,7 +68,7 @@ class Authenticate:
         return grant
 
     def _unauthorized(self, why: str, details: str) -> Refused:
-        self._metrics.refused_keys.labels(why).inc()
+        self._block.refuse_key(why)
         return Refused(401, details, headers={"WWW-Authenticate": "Bearer"})
 
 

@@ -6,30 +6,29 @@ from aiohttp import web
 
 from server.http.authenticate import GRANT
 from server.http.failures import Refused
-from server.store import Store
-from server.types import EnvironmentId, Grant, Served, SourceState
+from server.state.catalog import Catalog, Served
+from server.types import EnvironmentId, Grant
 
 HEADER = "Burgee-Environment"
 
 
-def served_for(request: web.Request, store: Store) -> Served:
+def served_for(request: web.Request, catalog: Catalog) -> Served:
     """One frozen reference for the whole request."""
     grant = request[GRANT]
     wanted = _wanted(grant, request.headers.getall(HEADER, ()))
-    served = store.served(wanted)
+    served = catalog.served(wanted)
     if served is not None:
         return served
-    status = store.projects.get(wanted.project_id)
-    if status is not None and status.state is SourceState.VALID:
+    if catalog.is_gone(wanted):
         raise Refused(403, "the key's environment does not exist any more")
     raise Refused(503, "the environment has not been loaded", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
 
 
-def answer_headers(served: Served, store: Store) -> dict[str, str]:
+def answer_headers(served: Served, catalog: Catalog) -> dict[str, str]:
     return {
         "Cache-Control": "private, no-store",
         "Burgee-Version": served.version,
-        "Burgee-Age": str(int(store.age_of(served))),
+        "Burgee-Age": str(int(catalog.age_of(served))),
     }
 
 

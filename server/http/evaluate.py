@@ -14,19 +14,19 @@ from server.http.authenticate import GRANT
 from server.http.body import ReadBody
 from server.http.environment import answer_headers, served_for
 from server.http.failures import JSON
-from server.store import Store
+from server.state.catalog import Catalog
 
 MSGPACK = ("application/msgpack", "application/vnd.msgpack")
 
 
 class Evaluate:
-    def __init__(self, store: Store, read_body: ReadBody) -> None:
-        self._store = store
+    def __init__(self, catalog: Catalog, read_body: ReadBody) -> None:
+        self._catalog = catalog
         self._read_body = read_body
 
     async def batch(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
-        served = served_for(request, self._store)
+        served = served_for(request, self._catalog)
         media_type = media_type_of(request.headers.get("Accept", ""))
         encoding: Literal["json", "msgpack"] = "json" if media_type == JSON else "msgpack"
         reply = served.snapshot.evaluate_batch(body, encoding=encoding, client=request[GRANT].client)
@@ -35,7 +35,7 @@ class Evaluate:
             status=400 if failed else 200,
             body=reply,
             content_type=JSON if failed else media_type,
-            headers={**answer_headers(served, self._store), "Vary": "Accept"},
+            headers={**answer_headers(served, self._catalog), "Vary": "Accept"},
         )
 
 

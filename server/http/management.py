@@ -17,9 +17,12 @@ from aiohttp import web
 from prometheus_client import exposition
 
 from server.http.failures import JSON, Refused
-from server.metrics import Metrics
-from server.store import ProjectStatus, Store
-from server.types import EnvironmentId, Problem, ProjectId
+from server.metrics import AgentMetrics
+from server.shared.page import Page
+from server.state.publisher import Publisher
+from server.state.records import Published
+from server.state.store import ProjectStatus, Store
+from server.types import Problem, ProjectId
 from server.version import version
 
 PAGE = 100
@@ -27,8 +30,10 @@ LARGEST_PAGE = 1000
 
 
 class Management:
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics) -> None:
         self._store = store
+        self._publisher = publisher
+        self._page = page
         self._metrics = metrics
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -60,22 +65,43 @@ class Management:
             "ready": self._store.ready,
             "draining": self._store.draining,
             "ageSeconds": round(time.monotonic() - self._store.confirmed_at, 3),
-            "lastError": _error(self._store.folder_problem),
+            "lastError": _error(self._store.folder_problem or self._publisher.problem),
+            "workers": self._workers(),
             "environments": [self._environment(*row) for row in page],
             "next": page[-1][0] if len(rows) > limit else None,
         }
         return web.Response(body=msgspec.json.encode(body), content_type=JSON, headers={"Cache-Control": "no-store"})
 
-    def _rows(self) -> Iterator[tuple[str, ProjectId, str | None]]:
+    def _rows(self) -> Iterator[tuple[str, ProjectId, ProjectStatus, Published | None]]:
         """Every environment; and for a project that has none yet, the project."""
         for project, status in self._store.projects.items():
-            for name in status.environments:
-                yield f"{project}/{name}", project, name
-            if not status.environments:
-                yield str(project), project, None
+            environments = self._store.record(project).environments
+            for each in environments:
+                yield f"{project}/{each.name}", project, status, each
+            if not environments:
+                yield str(project), project, status, None
 
-    def _environment(self, title: str, project: ProjectId, name: str | None) -> dict[str, Any]:
-        status: ProjectStatus = self._store.projects[project]
+    def _workers(self) -> list[dict[str, Any]]:
+        """The processes that answer, and whether each is at the newest publication."""
+        blocks = (self._page.block(index) for index in range(self._page.block_count))
+        return [
+            {
+                "pid": each.pid,
+                "startedAt": _moment(each.started_at),
+                "current": each.position == self._page.position,
+                "connections": each.connections,
+                "streams": each.streams,
+                "mappedSnapshots": each.mapped,
+                "mappedBytes": each.mapped_bytes,
+                "heartbeatAgeSeconds": round(time.monotonic() - each.heartbeat, 3),
+            }
+            for each in blocks
+            if each.pid and each.position
+        ]
+
+    def _environment(
+        self, title: str, project: ProjectId, status: ProjectStatus, published: Published | None
+    ) -> dict[str, Any]:
         row: dict[str, Any] = {
             "environment": title,
             "state": status.state,
@@ -83,15 +109,14 @@ class Management:
             "lastError": _error(status.problem),
             "keysError": _error(status.keys_problem),
         }
-        served = self._store.served(EnvironmentId(*project, name)) if name else None
-        if served:
+        if published:
             row |= {
-                "version": served.snapshot.version,
-                "digest": served.snapshot.digest,
-                "flags": len(served.snapshot),
-                "sizeBytes": served.snapshot.size,
-                "installedAt": _moment(served.installed_at),
-                "ageSeconds": round(self._store.age_of(served), 3),
+                "version": published.version,
+                "digest": published.digest,
+                "flags": published.flags,
+                "sizeBytes": published.size,
+                "installedAt": _moment(published.installed_at),
+                "ageSeconds": round(self._store.age_of(project), 3),
             }
         return row
 

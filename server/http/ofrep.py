@@ -18,33 +18,33 @@ from server.http.authenticate import GRANT
 from server.http.body import ReadBody
 from server.http.environment import answer_headers, served_for
 from server.http.failures import JSON, Refused
-from server.store import Store
+from server.state.catalog import Catalog
 
 STATUS_OF: Mapping[str | None, int] = {None: 200, "FLAG_NOT_FOUND": 404}  # any other code: 400
 
 
 class Ofrep:
-    def __init__(self, store: Store, read_body: ReadBody) -> None:
-        self._store = store
+    def __init__(self, catalog: Catalog, read_body: ReadBody) -> None:
+        self._catalog = catalog
         self._read_body = read_body
 
     async def flag(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
-        served = served_for(request, self._store)
+        served = served_for(request, self._catalog)
         reply = served.snapshot.evaluate_json(body, request.match_info["key"], client=request[GRANT].client)
         return web.Response(
             status=STATUS_OF.get(error_code_of(reply), 400),
             body=reply,
             content_type=JSON,
-            headers=answer_headers(served, self._store),
+            headers=answer_headers(served, self._catalog),
         )
 
     async def flags(self, request: web.Request) -> web.Response:
         _check_last_modified(request)
         body = await self._read_body(request)
         known = ", ".join(request.headers.getall("If-None-Match", ())) or None
-        served = served_for(request, self._store)
-        headers = answer_headers(served, self._store)
+        served = served_for(request, self._catalog)
+        headers = answer_headers(served, self._catalog)
         tag, reply = served.snapshot.evaluate_json_if_changed(body, known, client=request[GRANT].client)
         if reply is None:
             return web.Response(status=304, headers={**headers, "ETag": tag})

@@ -9,6 +9,7 @@ A worker lives on between documents, so an unchanged flag is found in its cache.
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -81,10 +82,11 @@ class Compiler:
 
     def close(self) -> None:
         """Ends what is being compiled: nobody would serve it any more. Cancel whoever waits for it before."""
-        while not self._idle.empty():
-            self._idle.get_nowait().shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.kill()
+        while not self._idle.empty():
+            self._idle.get_nowait().shutdown(cancel_futures=True)
+        gc.collect()  # frees the semaphores of their queues, which this process may leave without its usual clean-up
 
 
 def _new_worker() -> ProcessPoolExecutor:

@@ -24,7 +24,8 @@ from msgspec import Meta
 
 from server.files import write_atomically
 from server.keys import SELECTOR_CHARACTERS
-from server.types import NAME, EnvironmentId, Grant, KeyKind, ProjectId
+from server.state.records import KeyGrant
+from server.types import NAME, KeyKind, ProjectId
 
 SUFFIX = ".keys.yaml"
 LARGEST = 1024 * 1024  # bytes: some 5,000 keys, which take seconds to read
@@ -99,15 +100,14 @@ def write(path: Path, file: KeyFile) -> None:
     write_atomically(path, render(file))
 
 
-def grants(file: KeyFile, project: ProjectId) -> tuple[Grant, ...]:
+def grants(file: KeyFile) -> tuple[KeyGrant, ...]:
     """What the live keys of the file open; revoked ones are left out, expiry is checked when a key is used."""
     return tuple(
-        Grant(
+        KeyGrant(
             digest=bytes.fromhex(each.sha256),
             selector=each.selector,
             kind=each.kind,
-            project=project,
-            environments=tuple(EnvironmentId(*project, name) for name in each.environments),
+            environments=each.environments,
             expires=each.expires.timestamp() if each.expires else None,
         )
         for each in file.keys

@@ -17,20 +17,27 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import structlog
 
-from engine import Snapshot, SnapshotError
+from engine import SnapshotError
+from rules_compiler.codegen.layout import FORMAT_VERSION
 from rules_compiler.limits import DOCUMENT_BYTES
-from server.metrics import Metrics
+from server.metrics import AgentMetrics
 from server.sources import key_file
 from server.sources.compiling import Compiler, Refused
 from server.sources.folder import Source, Sources, stamp_of
-from server.store import ProjectStatus, Store
-from server.types import EnvironmentId, Problem, ProjectId, Served, SourceState
+from server.state.snapshots import SnapshotFiles
+from server.state.store import ProjectStatus, Store
+from server.types import EnvironmentId, Problem, ProjectId, SourceState
+from server.version import version as burgee_version
+
+Committed = Callable[[], Awaitable[None]]  # returns when workers can see what was installed
 
 LOOKS_UNTIL_GONE = 2
+COMPILER = f"{burgee_version()}/{FORMAT_VERSION}"  # what another one made is made again
 
 
 @dataclass(slots=True)
@@ -41,6 +48,7 @@ class _Tracked:
     tried: bytes = b""  # digest of the content that was looked at last
     installed: bytes = b""  # digest of the content that is served
     missed: int = 0  # looks in a row that did not find it
+    restored: bool = False  # something is served of it since before this process
 
 
 class _UnsettledError(Exception):
@@ -49,16 +57,30 @@ class _UnsettledError(Exception):
 
 class Project:
     def __init__(
-        self, project: ProjectId, store: Store, compiler: Compiler, metrics: Metrics, settle_time: float
+        self,
+        project: ProjectId,
+        store: Store,
+        files: SnapshotFiles,
+        committed: Committed,
+        compiler: Compiler,
+        metrics: AgentMetrics,
+        settle_time: float,
     ) -> None:
         self.id = project
         self._store = store
+        self._files = files
+        self._committed = committed
         self._compiler = compiler
         self._metrics = metrics
         self._settle_time = settle_time  # seconds
-        self._document = _Tracked()
-        self._keys = _Tracked()
-        self._version = 0  # kept when the files go, so that one that comes back has a higher one
+        record = store.record(project)
+        whole = record.sources.compiler == COMPILER and all(
+            files.has(record.environment_id(each.name), each) for each in record.environments
+        )
+        self._document = _Tracked(
+            installed=record.sources.document if whole else b"", restored=bool(record.environments)
+        )
+        self._keys = _Tracked(installed=record.sources.keys, restored=bool(record.keys))
         self._log = structlog.get_logger("project").bind(project=str(project))
 
     def document_differs(self, sources: Sources) -> bool:
@@ -84,9 +106,10 @@ class Project:
         if not _is_certain(tracked, sources):
             return
         if not sources:
-            self._store.install(self.id, ())
+            version = self._store.record(self.id).version
+            self._store.install(self.id, (), version=version, document=b"", compiler="")
             self._document = _Tracked(seen=())
-            self._refused(Problem("there are keys but no document"), environments=())
+            self._refused(Problem("there are keys but no document"))
             self._remove_if_gone()
             return
         if len(sources) > 1:
@@ -108,36 +131,36 @@ class Project:
             self._set_status(SourceState.VALID)
         elif again or digest != tracked.tried:
             tracked.tried = digest
-            if await self._compile(source, content):
+            if await self._compile(source, content, digest):
                 tracked.installed = digest
         tracked.seen = sources
 
-    async def _compile(self, source: Source, content: bytes) -> bool:
-        # INVARIANT: the version of a project's snapshots rises with every change of content, and mostly also over a
-        # restart, since the file's time does. docs/operations.md says when it does not.
-        version = max(self._version + 1, source.stamp.modified_ns // 1_000_000)
+    async def _compile(self, source: Source, content: bytes, digest: bytes) -> bool:
+        # INVARIANT: the version of a project's snapshots rises with every change of content, whatever its file's time.
+        record = self._store.record(self.id)
+        version = max(record.version + 1, source.stamp.modified_ns // 1_000_000)
         compiled = await self._compiler.compile(content, self.id, version)
         if isinstance(compiled, Refused):
             self._refused(compiled.problem)
             return False
-        now = time.time()
         try:
-            served = [
-                Served(
-                    EnvironmentId(*self.id, name), await asyncio.to_thread(Snapshot.from_bytes, blob), str(version), now
-                )
+            published = [
+                await asyncio.to_thread(self._files.write, EnvironmentId(*self.id, name), version, blob)
                 for name, blob in compiled.snapshots.items()
             ]
         except SnapshotError as error:
             self._refused(Problem(f"the compiled snapshot does not load: {error}"))
             return False
-        first = self._version == 0
-        self._version = version
-        self._store.install(self.id, served)
-        self._set_status(SourceState.VALID, environments=tuple(compiled.snapshots))
+        except OSError as error:
+            self._document.tried = b""  # the next change of anything tries again
+            self._refused(Problem(f"the snapshots cannot be written: {error.strerror}"))
+            return False
+        self._store.install(self.id, tuple(published), version=version, document=digest, compiler=COMPILER)
+        await self._committed()
+        self._set_status(SourceState.VALID)
         self._metrics.reloads.labels("document", "installed").inc()
         self._metrics.compile_seconds.observe(compiled.seconds)
-        if not first:
+        if record.version:
             self._metrics.propagation_seconds.observe(max(0.0, time.time() - source.stamp.modified_ns / 1e9))
         self._log.info("document installed", version=version, compile_seconds=round(compiled.seconds, 3))
         return True
@@ -156,10 +179,14 @@ class Project:
         try:
             content = await self._read(source, key_file.LARGEST)
             digest = _digest(content)
-            if again or digest != tracked.tried:
+            if digest == tracked.installed:
+                self._set_keys_problem(None)
+            elif again or digest != tracked.tried:
                 tracked.tried = digest
                 file = await asyncio.to_thread(key_file.parse, content)
-                self._store.install_keys(self.id, key_file.grants(file, self.id))
+                self._store.install_keys(self.id, key_file.grants(file), file=digest)
+                await self._committed()
+                tracked.installed = digest
                 self._set_keys_problem(None)
                 self._metrics.reloads.labels("keys", "installed").inc()
                 self._log.info("keys installed", keys=len(file.keys))
@@ -183,9 +210,9 @@ class Project:
             self._store.remove(self.id)
             self._log.info("project removed")
 
-    def _refused(self, problem: Problem, *, environments: tuple[str, ...] | None = None) -> None:
-        served = (self._status().environments if environments is None else environments) != ()
-        self._set_status(SourceState.STALE if served else SourceState.BROKEN, problem, environments=environments)
+    def _refused(self, problem: Problem) -> None:
+        served = self._store.record(self.id).environments
+        self._set_status(SourceState.STALE if served else SourceState.BROKEN, problem)
         self._metrics.reloads.labels("document", "refused").inc()
         self._log.error("document refused", why=problem.message, diagnostics=list(problem.diagnostics))
 
@@ -197,9 +224,7 @@ class Project:
     def _status(self) -> ProjectStatus:
         return self._store.projects.get(self.id) or ProjectStatus(SourceState.BROKEN, time.time())
 
-    def _set_status(
-        self, state: SourceState, problem: Problem | None = None, *, environments: tuple[str, ...] | None = None
-    ) -> None:
+    def _set_status(self, state: SourceState, problem: Problem | None = None) -> None:
         old = self._status()
         self._store.set_status(
             self.id,
@@ -208,7 +233,6 @@ class Project:
                 state=state,
                 since=old.since if old.state is state else time.time(),
                 problem=problem,
-                environments=old.environments if environments is None else environments,
                 behind_since=None if state is SourceState.VALID else old.behind_since or time.monotonic(),
             ),
         )
@@ -224,7 +248,8 @@ def _as_tuple(source: Source | None) -> tuple[Source, ...]:
 
 def _is_certain(tracked: _Tracked, sources: tuple[Source, ...]) -> bool:
     """Editors and copies delete a file to write it anew, so an absence counts only when it is seen twice."""
-    tracked.missed = 0 if sources or not tracked.seen else tracked.missed + 1
+    there = tracked.restored if tracked.seen is None else tracked.seen
+    tracked.missed = 0 if sources or not there else tracked.missed + 1
     return tracked.missed in (0, LOOKS_UNTIL_GONE)
 
 

@@ -14,11 +14,9 @@ from typing import Any
 
 import structlog
 
-from server.metrics import Metrics
-from server.sources.compiling import Compiler
 from server.sources.folder import Sources, scan
 from server.sources.project import Project
-from server.store import Store
+from server.state.store import Store
 from server.types import Problem, ProjectId
 
 Progress = Callable[[int, int], None]  # files dealt with, of how many
@@ -26,12 +24,10 @@ RETRY_SECONDS = 0.5
 
 
 class Watcher:
-    def __init__(self, tenants: Path, store: Store, compiler: Compiler, metrics: Metrics, settle_time: float) -> None:
+    def __init__(self, tenants: Path, store: Store, new_project: Callable[[ProjectId], Project]) -> None:
         self._tenants = tenants
         self._store = store
-        self._compiler = compiler
-        self._metrics = metrics
-        self._settle_time = settle_time
+        self._new_project = new_project
         self._projects: dict[ProjectId, Project] = {}
         self._running: dict[tuple[ProjectId, str], asyncio.Task[None]] = {}
         self._looking = asyncio.Lock()
@@ -39,8 +35,12 @@ class Watcher:
         self._log = structlog.get_logger("watcher")
 
     async def load(self, progress: Progress | None = None) -> None:
-        """The first look that finds the folder, to its end: every project is tried once, then the store is ready."""
+        """The first look that finds the folder, to its end: every project is tried once, then the store is ready.
+
+        Without the folder it is ready too, when there is something to serve from before.
+        """
         while not await self.look():
+            self._store.ready = self._store.ready or bool(self._store.projects)
             await asyncio.sleep(RETRY_SECONDS)
         waiting, total = set(self._running.values()), len(self._running)
         while waiting:
@@ -50,15 +50,19 @@ class Watcher:
         if progress:
             progress(total, total)
         self._store.ready = True
-        self._log.info("loaded", projects=len(self._projects), environments=len(self._store.environments))
+        self._log.info("loaded", projects=len(self._projects))
 
     async def watch(self, interval: float) -> None:
+        """Looks again and again, for at most a tenth of the time: a folder of many thousand files takes a while."""
+        taken = 0.0
         while True:
-            await asyncio.sleep(interval)
+            await asyncio.sleep(max(interval, 9 * taken))
+            started = time.monotonic()
             try:
                 await self.look()
             except Exception:
                 self._log.exception("a look at the folder failed")
+            taken = time.monotonic() - started
 
     async def look(self, *, again: bool = False) -> bool:
         """One look; with `again`, every file is read whether it seems changed or not. False: the folder was no use."""
@@ -77,7 +81,7 @@ class Watcher:
             for tenant, why in listing.unreadable.items() - self._unreadable.items():
                 self._log.error("a tenant's folder cannot be listed; it is kept as it is", tenant=tenant, why=why)
             self._unreadable = listing.unreadable
-            for each in sorted(listing.projects.keys() | self._projects.keys()):
+            for each in sorted(listing.projects.keys() | self._projects.keys() | self._store.projects.keys()):
                 if each.tenant in listing.unreadable:
                     self._projects[each].mark_behind()
                 else:
@@ -92,9 +96,7 @@ class Watcher:
     def _project(self, project_id: ProjectId) -> Project:
         project = self._projects.get(project_id)
         if project is None:
-            project = self._projects[project_id] = Project(
-                project_id, self._store, self._compiler, self._metrics, self._settle_time
-            )
+            project = self._projects[project_id] = self._new_project(project_id)
         return project
 
     def _look_at(self, project: Project, sources: Sources, *, again: bool) -> None:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from server.store import Store
+
 from server import keys
 from server.metrics import Metrics
 from server.sources import key_file
 from server.sources.compiling import Compiled, Compiler, Refused
 from server.sources.key_file import KeyFile
 from server.sources.watcher import Watcher
-from server.store import Store
 from server.types import ProjectId
 from tests.server.conftest import add_key
 

@@ -1,0 +1,1 @@
+"""The processes of one server: a supervisor, an agent that publishes, workers that answer."""

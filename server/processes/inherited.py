@@ -1,0 +1,19 @@
+"""What the supervisor gives to a process it makes, and how it tells it to go."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+AGENT = -1  # its slot; workers have 0 …
+LEAVE = signal.SIGQUIT  # to a child: finish, then end
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a child is given."""
+
+    slot: int
+    block: int  # of the shared page
+    ready: int  # a descriptor: a byte written to it says that the process does its work
+    alive: int  # a descriptor that ends when the supervisor does

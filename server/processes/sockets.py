@@ -1,0 +1,114 @@
+"""The sockets that the supervisor opens and its children inherit.
+
+Each worker has a TCP socket of its own on one port (SO_REUSEPORT): the kernel spreads connections over them, and no
+worker wakes for another's. A Unix socket is one for all. They outlive the processes that accept from them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.settings import Settings
+
+BACKLOG = 1024  # or a burst of callers waits a second for the next try
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """A pair of datagram sockets for each process: what the agent writes to a worker, and hears from it."""
+
+    agent: tuple[socket.socket, ...]
+    worker: tuple[socket.socket, ...]
+
+    @staticmethod
+    def open(blocks: int) -> Doors:
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(blocks)]
+        for pair in pairs:
+            for each in pair:
+                each.setblocking(False)
+        return Doors(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
+
+    def ring(self) -> None:
+        """Wakes every worker; one that was rung and has not looked yet needs no second ring."""
+        for each in self.agent:
+            with contextlib.suppress(OSError):
+                each.send(b"!")
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    data: tuple[socket.socket, ...]  # one for each worker
+    unix: socket.socket | None
+    management: socket.socket
+    doors: Doors
+    addresses: dict[str, str] = field(default_factory=dict)  # "data", "management", "unix"
+
+
+def open_sockets(settings: Settings, workers: int, blocks: int) -> Sockets:
+    """Raises OSError, with the address in its text."""
+    _refuse_to_share(settings.host, settings.port)
+    first = _listen(settings.host, settings.port, shared=True)
+    host, port = first.getsockname()[:2]
+    data = (first, *(_listen(settings.host, port, shared=True) for _ in range(workers - 1)))
+    management = _listen(settings.management_host, settings.management_port, shared=False)
+    scheme = "https" if settings.tls_certificate else "http"
+    addresses = {"data": url_of(host, port, scheme), "management": url_of(*management.getsockname()[:2])}
+    unix = None
+    if settings.unix_socket is not None:
+        unix = _listen_unix(settings.unix_socket)
+        addresses["unix"] = str(settings.unix_socket)
+    return Sockets(data, unix, management, Doors.open(blocks), addresses)
+
+
+def url_of(host: str, port: int, scheme: str = "http") -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _refuse_to_share(host: str, port: int) -> None:
+    """Raises OSError where somebody else listens: with SO_REUSEPORT two servers would share a port unawares."""
+    if port:
+        _listen(host, port, shared=False).close()
+
+
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            error.errno, f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    """A socket that was left behind is replaced; one that somebody listens on is not, nor is any other file."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(path.stat().st_mode):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                    if probe.connect_ex(str(path)) != 0:
+                        path.unlink()
+        listener.bind(str(path))
+        os.chmod(path, 0o660)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on `{path}`: {(error.strerror or str(error)).lower()}") from None
+    listener.setblocking(False)
+    return listener

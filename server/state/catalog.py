@@ -1,0 +1,179 @@
+"""A worker's view of what is published: keys at hand, snapshots mapped when somebody first asks for them.
+
+    catalog.grant(digest_of(key))     -> Grant or None
+    catalog.served(environment_id)    -> Served or None
+
+It follows the journal to the position in the shared page, whenever bytes arrive. What cannot be read or mapped
+changes nothing: the version before is served on. A request takes its `Served` once, so it is answered from one
+snapshot whatever is published meanwhile. Above `budget` bytes the snapshots that nobody asked for longest are let go;
+they are on disk, and mapped again when asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+from engine import Snapshot, SnapshotError
+from server.shared.page import Block, Cell, Page
+from server.state.journal import JournalError, Reader
+from server.state.records import ProjectRecord, Published
+from server.state.snapshots import SnapshotFiles
+from server.types import EnvironmentId, Grant, ProjectId
+
+RETRY_SECONDS = 1.0  # until a journal or a file that could not be read is tried again
+
+
+class Served:
+    """One environment as this process answers it. Replaced with another version, never edited but for `used_at`."""
+
+    __slots__ = ("id", "project_cell", "published", "snapshot", "used_at", "version")
+
+    def __init__(self, identity: EnvironmentId, published: Published, snapshot: Snapshot, project_cell: Cell) -> None:
+        self.id = identity
+        self.published = published
+        self.snapshot = snapshot
+        self.version = str(published.version)  # as the `Burgee-Version` header has it
+        self.project_cell = project_cell
+        self.used_at = time.monotonic()
+
+
+class Catalog:
+    def __init__(self, state: Path, page: Page, block: Block, *, budget: int) -> None:
+        self._page = page
+        self._block = block
+        self._budget = budget  # bytes of snapshots
+        self._reader = Reader(state)
+        self._files = SnapshotFiles(state)
+        self._records: dict[ProjectId, ProjectRecord] = {}
+        self._grants: dict[bytes, Grant] = {}
+        self._mapped: dict[EnvironmentId, Served] = {}
+        self._mapped_bytes = 0
+        self._failed: dict[EnvironmentId, tuple[Published, float]] = {}
+        self._retry_at = 0.0
+        self._listeners: list[Callable[[Iterable[ProjectId]], None]] = []
+        self._log = structlog.get_logger("catalog")
+
+    @property
+    def position(self) -> int:
+        """Of the journal, as far as it was applied."""
+        return self._reader.position
+
+    @property
+    def ready(self) -> bool:
+        return self._page.ready
+
+    @property
+    def draining(self) -> bool:
+        return self._page.draining
+
+    def on_change(self, listener: Callable[[Iterable[ProjectId]], None]) -> None:
+        """To be told of projects whose environments or keys are others now, or were let go."""
+        self._listeners.append(listener)
+
+    def refresh(self) -> None:
+        """Apply what was committed since; costs nothing when that is nothing."""
+        position = self._page.position
+        if position == self._reader.position or time.monotonic() < self._retry_at:
+            return
+        try:
+            records = self._reader.read_to(position)
+        except (OSError, JournalError) as error:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self._log.error("the journal cannot be read; all is served on as it was", why=str(error))
+            return
+        for each in records:
+            self._apply(each)
+        self._block.position = position
+        self._tell({each.id for each in records})
+
+    def grant(self, digest: bytes) -> Grant | None:
+        return self._grants.get(digest)
+
+    def is_gone(self, environment: EnvironmentId) -> bool:
+        """The project is served, but has no such environment any more."""
+        record = self._records.get(environment.project_id)
+        return record is not None and bool(record.environments) and self._published(environment) is None
+
+    def served(self, environment: EnvironmentId) -> Served | None:
+        """None where there is no such environment, or its file is no good and it was never served here."""
+        published = self._published(environment)
+        served = self._mapped.get(environment)
+        if published is None or (served is not None and served.published == published):
+            return served
+        return self._map(environment, published) or served
+
+    def age_of(self, served: Served) -> float:
+        """Seconds since this snapshot was last known to be what its source says."""
+        behind_since = served.project_cell.behind_since
+        return time.monotonic() - (behind_since or self._page.confirmed_at)
+
+    def _published(self, environment: EnvironmentId) -> Published | None:
+        record = self._records.get(environment.project_id)
+        return (
+            next((each for each in record.environments if each.name == environment.environment), None)
+            if record
+            else None
+        )
+
+    def _apply(self, record: ProjectRecord) -> None:
+        old = self._records.pop(record.id, None)
+        for key in old.keys if old else ():
+            self._grants.pop(key.digest, None)
+        for key in record.keys:
+            environments = tuple(record.environment_id(name) for name in key.environments)
+            self._grants[key.digest] = Grant(key.digest, key.selector, key.kind, record.id, environments, key.expires)
+        if not record.gone:
+            self._records[record.id] = record
+        names = {each.name for each in record.environments}
+        for each in old.environments if old else ():
+            if each.name not in names:
+                self._let_go(record.environment_id(each.name))
+
+    def _map(self, environment: EnvironmentId, published: Published) -> Served | None:
+        failed = self._failed.get(environment)
+        if failed is not None and failed[0] == published and time.monotonic() < failed[1]:
+            return None
+        try:
+            snapshot = self._files.map(environment, published)
+        except (OSError, SnapshotError) as error:
+            self._failed[environment] = published, time.monotonic() + RETRY_SECONDS
+            self._block.map_failures += 1
+            self._log.error("a snapshot cannot be mapped", environment=str(environment), why=str(error))
+            return None
+        self._failed.pop(environment, None)
+        self._let_go(environment)
+        served = Served(environment, published, snapshot, self._page.cell(str(environment.project_id)))
+        self._mapped[environment] = served
+        self._mapped_bytes += published.size
+        self._block.maps += 1
+        self._make_room(keep=environment)
+        self._block.mapped, self._block.mapped_bytes = len(self._mapped), self._mapped_bytes
+        return served
+
+    def _let_go(self, environment: EnvironmentId) -> None:
+        served = self._mapped.pop(environment, None)
+        if served is not None:
+            self._mapped_bytes -= served.published.size
+            self._block.mapped, self._block.mapped_bytes = len(self._mapped), self._mapped_bytes
+
+    def _make_room(self, keep: EnvironmentId) -> None:
+        """Down to nine tenths, so that it is not looked for room again at once."""
+        if self._mapped_bytes <= self._budget:
+            return
+        gone = set()
+        for served in sorted(self._mapped.values(), key=lambda each: each.used_at):
+            if served.id != keep:
+                self._let_go(served.id)
+                gone.add(served.id.project_id)
+                self._block.evictions += 1
+            if self._mapped_bytes <= self._budget * 0.9:
+                break
+        self._tell(gone)
+
+    def _tell(self, projects: Iterable[ProjectId]) -> None:
+        for each in self._listeners:
+            each(projects)

@@ -1,0 +1,79 @@
+"""From the agent's store to every worker: records into the journal, the position into the shared page, a ring.
+
+    publish(record)  ->  …  ->  journal.append([…])  ->  page.position = …  ->  bells
+
+All records that wait are committed together, so ten thousand take not ten thousand syncs. A disk that cannot be
+written to delays them and loses none: they are tried again, and what was served is served on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from server.shared.page import Page
+from server.state.journal import Journal
+from server.state.records import ProjectRecord
+from server.state.snapshots import SnapshotFiles
+from server.types import Problem, ProjectId
+
+RETRY_SECONDS = 1.0
+
+
+class Publisher:
+    def __init__(self, journal: Journal, files: SnapshotFiles, page: Page, ring: Callable[[], None]) -> None:
+        self._journal = journal
+        self._files = files
+        self._page = page
+        self._ring = ring
+        self._waiting: dict[ProjectId, ProjectRecord] = {}
+        self._changed = asyncio.Event()
+        self._committed = asyncio.Event()
+        self.problem: Problem | None = None
+        self._log = structlog.get_logger("publisher")
+
+    def publish(self, record: ProjectRecord) -> None:
+        """Soon; the latest of a project wins."""
+        self._waiting[record.id] = record
+        self._changed.set()
+        self._committed.clear()
+
+    async def committed(self) -> None:
+        """Returns when workers can see all that was published before the call."""
+        if self._waiting or self._changed.is_set():
+            await self._committed.wait()
+
+    async def run(self) -> None:
+        self._page.position = self._journal.position
+        self._ring()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            batch = list(self._waiting.values())
+            try:
+                await asyncio.to_thread(self._commit, batch)
+            except OSError as error:
+                if self.problem is None:
+                    self._log.error("the journal cannot be written; workers stay as they are", why=error.strerror)
+                self.problem = Problem(f"the journal cannot be written: {error.strerror}")
+                self._changed.set()
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self.problem = None
+            for each in batch:
+                if self._waiting.get(each.id) is each:
+                    del self._waiting[each.id]
+            if not self._waiting:
+                self._committed.set()
+
+    def _commit(self, batch: list[ProjectRecord]) -> None:
+        before = {each.id: self._journal.records.get(each.id) for each in batch}
+        self._journal.append(batch)
+        self._page.position = self._journal.position
+        self._ring()
+        for each in batch:
+            last = before[each.id]
+            self._files.keep_only(each.id, (*each.environments, *(last.environments if last and not each.gone else ())))
+        self._page.position = self._journal.compact()

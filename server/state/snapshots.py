@@ -1,0 +1,67 @@
+"""Snapshots on disk, a file for each version of an environment, which every worker of the host maps.
+
+    snapshots/shop/web/production@17.burgee
+
+A file is written beside its place, synced and renamed, and never changed again. The version that is served and the
+one before stay; a worker that has an older one mapped keeps it, file or no file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine import Snapshot, SnapshotError
+from server.files import write_atomically
+from server.state.records import Published
+from server.types import EnvironmentId, ProjectId
+
+SUFFIX = ".burgee"
+
+
+class SnapshotFiles:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path_of(self, environment: EnvironmentId, version: int) -> Path:
+        return self._project(environment.project_id) / f"{environment.environment}@{version}{SUFFIX}"
+
+    def write(self, environment: EnvironmentId, version: int, blob: bytes) -> Published:
+        """Verified, then on disk for good. Raises SnapshotError, OSError."""
+        snapshot = Snapshot.from_bytes(blob)
+        path = self.path_of(environment, version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, blob)
+        return Published(
+            environment.environment, version, snapshot.digest, snapshot.size, len(snapshot), round(time.time(), 3)
+        )
+
+    def map(self, environment: EnvironmentId, published: Published) -> Snapshot:
+        """Raises SnapshotError, also when the file is a good snapshot but another one; OSError."""
+        snapshot = Snapshot.map(self.path_of(environment, published.version))
+        if snapshot.digest != published.digest:
+            raise SnapshotError("it is not the snapshot that was published")
+        return snapshot
+
+    def has(self, environment: EnvironmentId, published: Published) -> bool:
+        """Is a file of that size there?"""
+        try:
+            return self.path_of(environment, published.version).stat().st_size == published.size
+        except OSError:
+            return False
+
+    def keep_only(self, project: ProjectId, wanted: Iterable[Published]) -> None:
+        """Deletes the other files of a project; what cannot be deleted stays."""
+        folder = self._project(project)
+        names = {f"{each.name}@{each.version}{SUFFIX}" for each in wanted}
+        if not names:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        for each in folder.iterdir():
+            if each.name not in names:
+                each.unlink(missing_ok=True)
+
+    def _project(self, project: ProjectId) -> Path:
+        return self._folder / "snapshots" / project.tenant / project.project
