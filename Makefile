@@ -42,7 +42,7 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(SOURCES)
 	@touch $@
 
 serve: build ## start a server with the sample tenants on 127.0.0.1:8080 (management: 8081)
-	@$(BIN)/burgee serve --tenants examples/tenants --log-format text --print-examples
+	@$(BIN)/burgee serve --tenants examples/tenants --state build/state --log-format text --print-examples
 
 test: build ## run all tests
 	$(BIN)/python -m pytest -q

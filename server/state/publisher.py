@@ -75,5 +75,6 @@ class Publisher:
         self._ring()
         for each in batch:
             last = before[each.id]
-            self._files.keep_only(each.id, (*each.environments, *(last.environments if last and not each.gone else ())))
+            wanted = (*each.environments, *(last.environments if last and not each.gone else ()))
+            self._files.keep_only(each.id, wanted, up_to=each.version)
         self._page.position = self._journal.compact()

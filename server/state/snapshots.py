@@ -8,7 +8,7 @@ one before stay; a worker that has an older one mapped keeps it, file or no file
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,16 +52,14 @@ class SnapshotFiles:
         except OSError:
             return False
 
-    def keep_only(self, project: ProjectId, wanted: Iterable[Published]) -> None:
-        """Deletes the other files of a project; what cannot be deleted stays."""
-        folder = self._project(project)
+    def keep_only(self, project: ProjectId, wanted: Iterable[Published], *, up_to: int) -> None:
+        """Deletes the other files of a project up to a version: newer ones are being published."""
         names = {f"{each.name}@{each.version}{SUFFIX}" for each in wanted}
-        if not names:
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        for each in folder.iterdir():
-            if each.name not in names:
-                each.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be deleted stays
+            for each in self._project(project).iterdir():
+                version = each.name.removesuffix(SUFFIX).rpartition("@")[2]
+                if each.name not in names and version.isdigit() and int(version) <= up_to:
+                    each.unlink(missing_ok=True)
 
     def _project(self, project: ProjectId) -> Path:
         return self._folder / "snapshots" / project.tenant / project.project

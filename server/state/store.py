@@ -40,10 +40,10 @@ class Store:
         self._records = {each.id: each for each in records}
         self._statuses: dict[ProjectId, ProjectStatus] = {}
         self._holders = {key.digest: each.id for each in self._records.values() for key in each.keys}
-        now = time.time()
         for each in self._records.values():
             if not each.gone:  # until its sources are looked at, it is what it was
-                self._statuses[each.id] = ProjectStatus(SourceState.VALID, now)
+                since = max((one.installed_at for one in each.environments), default=time.time())
+                self._statuses[each.id] = ProjectStatus(SourceState.VALID, since)
 
     @property
     def projects(self) -> Mapping[ProjectId, ProjectStatus]:

@@ -95,7 +95,8 @@ class Running:
 def running(tenants: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
     log = tenants.with_name(f"{tenants.name}.log")
     command = [sys.executable, "-m", "server.cli", "serve", "--json", "--tenants", str(tenants), "--port", "0"]
-    command += ["--management-port", "0", "--poll-interval", "0.05", "--settle-time", "0.02", *arguments]
+    command += ["--management-port", "0", "--poll-interval", "0.05", "--settle-time", "0.02", "--workers", "1"]
+    command += ["--state", str(tenants.with_name(f"{tenants.name}.state")), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     with log.open("wb") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=tenants)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from server import keys
 from server.sources import key_file
 from server.sources.key_file import KeyFile, KeyFileError, KeyRecord
-from server.types import EnvironmentId, KeyKind, ProjectId
+from server.types import KeyKind, ProjectId
 
 PROJECT = ProjectId("acme", "app")
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -87,7 +87,7 @@ def test_any_bytes_are_a_key_file_or_refused(content: bytes) -> None:
 def test_revoked_keys_open_nothing() -> None:
     live, dead = key_file.parse(ONE.encode()).keys[0], key_file.parse(ONE.replace("A" * 16, "B" * 16).encode()).keys[0]
     dead = KeyRecord(**{**{f: getattr(dead, f) for f in dead.__struct_fields__}, "revoked": key_file.now()})
-    [grant] = key_file.grants(KeyFile((live, dead)), PROJECT)
+    [grant] = key_file.grants(KeyFile((live, dead)))
     assert grant.selector == "A" * 16
-    assert grant.environments == (EnvironmentId("acme", "app", "on"), EnvironmentId("acme", "app", "2026-01-01"))
+    assert grant.environments == ("on", "2026-01-01")
     assert (live.state(key_file.now()), dead.state(key_file.now())) == ("active", "revoked")

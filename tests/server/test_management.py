@@ -69,7 +69,7 @@ def test_metrics_name_no_tenant_and_are_all_documented(server: Running) -> None:
         if not name.endswith("_created"):
             assert f"`{name}" in page or f"`{name}_total" in page
         for sample in family.samples:
-            assert set(sample.labels) <= {"route", "status", "why", "source", "outcome", "le", "version"}
+            assert set(sample.labels) <= {"route", "status", "why", "source", "outcome", "le", "version", "worker", "limit"}
     assert "shop" not in text and "nobody" not in text
     assert families["burgee_environments"].samples[0].value == 5
     assert families["burgee_http_requests"].samples

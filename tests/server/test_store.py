@@ -1,92 +1,91 @@
-"""The store's tables, the token bucket, and what a key may do on a route: without a server."""
+"""The agent's store, and what a key may do on a route: without a server."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from pathlib import Path
 
-from engine import Snapshot
-from rules_compiler import compile_flags
-from server.app import data_plane
+import pytest
+
 from server.http.authenticate import PERMITTED
-from server.http.limit_rate import TokenBucket
-from server.metrics import Metrics
+from server.processes.worker import data_plane
 from server.settings import Settings
-from server.store import ProjectStatus, Store
-from server.types import EnvironmentId, Grant, KeyKind, ProjectId, Served, SourceState
+from server.shared.page import Page
+from server.state.catalog import Catalog
+from server.state.records import KeyGrant, ProjectRecord, Published
+from server.state.store import ProjectStatus, Store
+from server.types import KeyKind, ProjectId, SourceState
 from tests.server.running import ROOT
 
 APP = ProjectId("acme", "app")
 OTHER = ProjectId("other", "app")
-SNAPSHOT = Snapshot.from_bytes(compile_flags(b"flags: {}"))
 
 
-def served(project: ProjectId, name: str) -> Served:
-    return Served(EnvironmentId(*project, name), SNAPSHOT, "1", 0.0)
+@pytest.fixture
+def records() -> list[ProjectRecord]:
+    """What was published, in order."""
+    return []
 
 
-def grant(project: ProjectId, digest: bytes) -> Grant:
-    return Grant(digest, "s", KeyKind.SERVER, project, (EnvironmentId(*project, "a"),), None)
+@pytest.fixture
+def store(records: list[ProjectRecord]) -> Store:
+    return Store(Page(1), records.append)
 
 
-def status(*environments: str) -> ProjectStatus:
-    return ProjectStatus(SourceState.VALID, 0.0, environments)
+def install(store: Store, project: ProjectId, *names: str) -> None:
+    environments = tuple(Published(name, 1, "00", 1, 1, 0.0) for name in names)
+    store.install(project, environments, version=1, document=b"d", compiler="c")
 
 
-def test_installing_replaces_a_project_and_no_other() -> None:
-    store = Store()
+def grant(digest: bytes) -> KeyGrant:
+    return KeyGrant(digest, "s", KeyKind.SERVER, ("a",))
+
+
+def names_of(store: Store, project: ProjectId) -> list[str]:
+    return [each.name for each in store.record(project).environments]
+
+
+def test_installing_replaces_a_project_and_no_other(store: Store, records: list[ProjectRecord]) -> None:
     for project in (APP, OTHER):
-        store.install(project, [served(project, "a"), served(project, "b")])
-        store.set_status(project, status("a", "b"))
-        store.install_keys(project, [grant(project, project.tenant.encode())])
-    store.install(APP, [served(APP, "b"), served(APP, "c")])
-    store.set_status(APP, status("b", "c"))
-    assert sorted(str(each) for each in store.environments) == [
-        "acme/app/b",
-        "acme/app/c",
-        "other/app/a",
-        "other/app/b",
-    ]
+        install(store, project, "a", "b")
+        store.set_status(project, ProjectStatus(SourceState.VALID, 0.0))
+        store.install_keys(project, [grant(project.tenant.encode())])
+    install(store, APP, "b", "c")
+    assert (names_of(store, APP), names_of(store, OTHER)) == (["b", "c"], ["a", "b"])
     store.remove(APP)
-    assert {each.tenant for each in store.environments} == {"other"} == {each.tenant for each in store.projects}
-    assert store.grant(b"acme") is None
-    assert store.grant(b"other") is not None
+    assert set(store.projects) == {OTHER}
+    assert (names_of(store, APP), names_of(store, OTHER)) == ([], ["a", "b"])
+    assert store.key_count == 1
+    latest = {each.id: each for each in records}
+    assert latest[APP].gone and latest[APP].version == 1
+    assert latest[OTHER] == store.record(OTHER)
 
 
-def test_a_key_of_another_project_cannot_be_taken_over() -> None:
-    store = Store()
-    store.install_keys(APP, [grant(APP, b"k")])
-    store.install_keys(OTHER, [grant(OTHER, b"k")])
-    found = store.grant(b"k")
-    assert found is not None and found.project == APP
+def test_what_changes_nothing_is_not_published(store: Store, records: list[ProjectRecord]) -> None:
+    install(store, APP, "a")
+    install(store, APP, "a")
+    assert len(records) == 1
+
+
+def test_a_key_of_another_project_cannot_be_taken_over(store: Store) -> None:
+    store.install_keys(APP, [grant(b"k")])
+    store.install_keys(OTHER, [grant(b"k")])
+    assert (len(store.record(APP).keys), len(store.record(OTHER).keys)) == (1, 0)
     store.install_keys(OTHER, [])
-    assert store.grant(b"k") is found
+    assert store.key_count == 1
 
 
-def test_age_counts_from_when_the_source_was_last_known_to_agree() -> None:
-    store = Store()
-    one = served(APP, "a")
-    store.install(APP, [one])
-    store.set_status(APP, status("a"))
+def test_age_counts_from_when_the_source_was_last_known_to_agree(store: Store) -> None:
+    install(store, APP, "a")
+    store.set_status(APP, ProjectStatus(SourceState.VALID, 0.0))
     store.confirmed_at = time.monotonic() - 10
-    assert 10 <= store.age_of(one) < 1000
-    store.set_status(APP, replace(status("a"), behind_since=time.monotonic() - 5000))
-    assert store.age_of(one) >= 5000
+    assert 10 <= store.age_of(APP) < 1000
+    store.set_status(APP, ProjectStatus(SourceState.STALE, 0.0, behind_since=time.monotonic() - 5000))
+    assert store.age_of(APP) >= 5000
 
 
-def test_a_bucket_lets_a_burst_and_then_the_rate_through() -> None:
-    now = 0.0
-    bucket = TokenBucket(2.0, lambda: now)
-    assert [bucket.take(), bucket.take()] == [0.0, 0.0]
-    assert bucket.take() == 0.5
-    now = 0.5
-    assert bucket.take() == 0.0
-    assert bucket.take() == 0.5
-    now = 1000.0
-    assert [bucket.take(), bucket.take(), bucket.take() > 0] == [0.0, 0.0, True]
-
-
-def test_every_route_of_the_data_plane_says_who_may_use_it() -> None:
-    store = Store()
-    app = data_plane(Settings(tenants=ROOT), store, Metrics(store), None)
+def test_every_route_of_the_data_plane_says_who_may_use_it(tmp_path: Path) -> None:
+    page = Page(1)
+    catalog = Catalog(tmp_path, page, page.block(0), budget=1)
+    app = data_plane(Settings(tenants=ROOT), catalog, page.block(0), None)
     assert {route.name for route in app.router.routes()} == set(PERMITTED)
