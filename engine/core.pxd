@@ -132,6 +132,14 @@ cdef extern from "batch.h" nogil:
     ctypedef struct NamedFlag:
         uint16_t flag
 
+    ctypedef struct Counts:
+        uint64_t *counters  # NULL: nothing is counted
+
+    ctypedef struct Options:
+        int client, stale
+        uint64_t age  # seconds
+        Counts *counts
+
     ctypedef struct Batch:
         Reader reader
         uint32_t context_count, flag_count, failed_context
@@ -166,16 +174,24 @@ cdef extern from "batch.h" nogil:
     int read_batch(Batch *b, const uint8_t *body, size_t n, const Image *im, int client)
     int read_batch_context(Batch *b, Context *c)
 
+    int counts_create(Counts *counts, const Image *im)  # -1: out of memory
+    void counts_free(Counts *counts)
+    void settle(Counts *counts, const Image *im)
+    void add_counts(Counts *to, const Counts *counted, const Image *im)
+    uint64_t take_counter(Counts *counts, size_t index)
+    size_t error_counter(const Image *im, uint32_t flag)
+    uint32_t quoted_variant(const Image *im, const Flag *flag, const Outcome *o, const uint8_t **quoted)
+
     uint8_t *copy_word(uint8_t *to, const char *word)
-    uint8_t *copy_all_entries(Context *c, int client, uint8_t *to)
-    uint8_t *copy_metadata(const Image *im, uint8_t *to)
-    uint8_t *copy_single(const Image *im, const Flag *flag, uint32_t outcome, uint8_t *to)
+    uint8_t *copy_all_entries(Context *c, const Options *options, uint8_t *to)
+    uint8_t *copy_metadata(const Image *im, const Options *options, uint8_t *to)
+    uint8_t *copy_single(const Image *im, uint32_t flag, uint32_t outcome, const Options *options, uint8_t *to)
     uint8_t *copy_failure(const Reader *r, const uint8_t *key, uint32_t key_length, uint8_t *to)
     uint64_t context_bound(const Batch *b, const Image *im)
     uint64_t dictionary_bound(const Batch *b, const Image *im)
-    uint8_t *copy_dictionary(const Batch *b, const Image *im, int client, uint8_t *to)
-    uint8_t *copy_full_row(Context *c, const Batch *b, int client, uint8_t *to)
-    uint8_t *copy_compact_row(Context *c, const Batch *b, int client, uint8_t *to)
+    uint8_t *copy_dictionary(const Batch *b, const Image *im, const Options *options, uint8_t *to)
+    uint8_t *copy_full_row(Context *c, const Batch *b, const Options *options, uint8_t *to)
+    uint8_t *copy_compact_row(Context *c, const Batch *b, const Options *options, uint8_t *to)
 
 cdef extern from "transcode.h" nogil:
     void open_reply(Reader *r, const uint8_t *reply, size_t n, Arena *arena)

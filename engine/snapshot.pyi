@@ -63,19 +63,36 @@ class Snapshot:
     def prepare(self, context: Mapping[str, Any]) -> PreparedContext:
         """Not to be shared by threads that ask at different times (`now`)."""
     def evaluate_json(
-        self, body: bytes, flag_key: str | None = None, *, client: bool = False, now: int | None = None
+        self,
+        body: bytes,
+        flag_key: str | None = None,
+        *,
+        client: bool = False,
+        now: int | None = None,
+        stale: int | None = None,
     ) -> bytes:
         """An OFREP request body in, an OFREP answer out: bulk, or single with `flag_key`.
 
         `client` keeps to flags that are client-visible (another is as if it did not exist). A body that cannot be
         evaluated gives an OFREP failure body; see `error_code_of`.
+
+        `stale`: whole seconds since this snapshot was last known to be current, given once that is too long. Then every
+        answer but an error has the reason STALE, and the reply's metadata has `ageSeconds`. Raises ValueError if it is
+        not within 0 … 2^53 - 1.
         """
     def evaluate_json_if_changed(
-        self, body: bytes, etag: str | None, *, client: bool = False, now: int | None = None
+        self,
+        body: bytes,
+        etag: str | None,
+        *,
+        client: bool = False,
+        now: int | None = None,
+        stale: int | None = None,
     ) -> tuple[str, bytes | None]:
         """The bulk answer with its ETag (quoted), or no answer when `etag`, an If-None-Match value, names that.
 
-        A body that cannot be evaluated gives its failure with an empty ETag.
+        A body that cannot be evaluated gives its failure with an empty ETag. A stale answer's ETag is another than that
+        of a fresh one, and the same whatever the seconds: with a 304 the `ageSeconds` of the kept answer are older.
         """
     def evaluate_batch(
         self,
@@ -84,8 +101,24 @@ class Snapshot:
         encoding: Literal["json", "msgpack"] = "json",
         client: bool = False,
         now: int | None = None,
+        stale: int | None = None,
     ) -> bytes:
         """The batch endpoint: `{"contexts": [{…}], "flags": [keys]?, "format": "full" | "compact"?}`, docs/batch.md."""
+    @property
+    def evaluated(self) -> int:
+        """Evaluations that the three calls above have answered since the snapshot was loaded.
+
+        One flag is 1, unless there is no such flag; bulk, the flags in the answer; a batch, contexts times flags in the
+        answer, those that do not exist included. A refused body and a 304 are 0.
+        """
+    def start_counting(self) -> None:
+        """From now on, count what the three calls above answer. Takes 8 bytes for each outcome a flag may have."""
+    def take_counts(self) -> list[tuple[str, str | None, int]]:
+        """(flag key, variant, evaluations) since the last call, none that is 0, in the order of `flag_keys`.
+
+        The variant is None for the code default and for errors. A flag that does not exist is not counted. Empty unless
+        `start_counting` was called.
+        """
     def explain(self, flag_key: str, context: Mapping[str, Any], *, now: int | None = None) -> Explanation: ...
     def describe(self) -> dict[str, Any]:
         """What is in the snapshot: sizes of its sections, readings and their classes, flags and their trees."""

@@ -270,6 +270,9 @@ cdef class Snapshot:
     cdef Image image
     cdef Py_buffer view
     cdef bint viewing
+    cdef Counts counts
+    cdef readonly uint64_t evaluated
+    cdef uint32_t visible_count  # flags that are client-visible
     cdef object source  # what holds the bytes
     cdef dict indexes  # flag key -> index
     cdef list names  # node -> name of its last step
@@ -287,6 +290,7 @@ cdef class Snapshot:
             raise TypeError("a snapshot is loaded by Snapshot.from_bytes or Snapshot.map")
 
     def __dealloc__(self):
+        counts_free(&self.counts)
         if self.viewing:
             PyBuffer_Release(&self.view)
 
@@ -417,17 +421,30 @@ cdef class Snapshot:
 
     # ---- JSON in, JSON out ----
 
-    def evaluate_json(self, bytes body not None, flag_key=None, *, bint client=False, now=None):
+    def evaluate_json(self, bytes body not None, flag_key=None, *, bint client=False, now=None, stale=None):
         """An OFREP request in, an OFREP answer out; see snapshot.pyi."""
+        cdef Options options
+        self.set_options(&options, client, stale)
         if flag_key is None:
-            return self.answer(body, None, client, now)[1]
-        return self.answer_single(body, flag_key, client, now)
+            return self.answer(body, None, &options, now)[1]
+        return self.answer_single(body, flag_key, &options, now)
 
-    def evaluate_json_if_changed(self, bytes body not None, etag, *, bint client=False, now=None):
+    def evaluate_json_if_changed(self, bytes body not None, etag, *, bint client=False, now=None, stale=None):
         """The bulk answer and its ETag, or no answer; see snapshot.pyi."""
-        return self.answer(body, etag or "", client, now)
+        cdef Options options
+        self.set_options(&options, client, stale)
+        return self.answer(body, etag or "", &options, now)
 
-    cdef tuple answer(self, bytes body, str etag, bint client, object now):
+    cdef int set_options(self, Options *o, bint client, object stale) except -1:
+        o.client, o.stale, o.age = client, stale is not None, 0
+        o.counts = &self.counts if self.counts.counters != NULL else NULL
+        if stale is not None:
+            if not 0 <= stale <= 9007199254740991:
+                raise ValueError(f"`stale` is in whole seconds, within 0 … 2^53 - 1, not {stale}")
+            o.age = stale
+        return 0
+
+    cdef tuple answer(self, bytes body, str etag, const Options *options, object now):
         """(ETag, bulk answer); the answer is None if `etag` names it. An ETag is only worked out where `etag` is not None."""
         cdef _Workspace w = self.take(now)
         cdef Reader r
@@ -440,30 +457,32 @@ cdef class Snapshot:
             if read_request(&r, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &w.c) != 0:
                 return own, failure(&r)
             if etag is not None:
-                own = f'"{self.digest_text[:16]}{context_digest(&w.c):016x}{"c" if client else ""}"'
+                kind = ("c" if options.client else "") + ("s" if options.stale else "")
+                own = f'"{self.digest_text[:16]}{context_digest(&w.c):016x}{kind}"'
                 if etag_matches(etag, own):
                     return own, None
             reply = new_bytes(NULL, self.image.answer_bound + self.image.header.metadata_length + ENTRY_ROOM)
             to = bytes_start(reply)
             fill_matrix(&w.c, 0, self.image.word_count)
             to = copy_word(to, b'{"flags":[')
-            to = copy_all_entries(&w.c, client, to)
+            to = copy_all_entries(&w.c, options, to)
             if (to - 1)[0] == c",":
                 to -= 1
             to = copy_word(to, b"]")
-            to = copy_metadata(&self.image, to)
+            to = copy_metadata(&self.image, options, to)
         finally:
             self.give(w)
+        self.evaluated += self.visible_count if options.client else self.image.flag_count
         return own, finish(reply, to - bytes_start(reply))
 
-    cdef bytes answer_single(self, bytes body, object flag_key, bint client, object now):
+    cdef bytes answer_single(self, bytes body, object flag_key, const Options *options, object now):
         cdef Reader r
         cdef uint8_t *to
         cdef uint32_t flag
         cdef _Workspace w
         cdef PyObject *reply
         found = self.indexes.get(flag_key)
-        if found is None or (client and not self.image.flags[<uint32_t>found].bits & FLAG_CLIENT_VISIBLE):
+        if found is None or (options.client and not self.image.flags[<uint32_t>found].bits & FLAG_CLIENT_VISIBLE):
             return flag_not_found(flag_key)
         flag = found
         w = self.take(now)
@@ -473,9 +492,10 @@ cdef class Snapshot:
             if read_request(&r, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &w.c) != 0:
                 return failure(&r, &self.image, flag)
             reply = new_bytes(NULL, self.longest(flag) + self.image.header.metadata_length + ENTRY_ROOM)
-            to = copy_single(&self.image, &self.image.flags[flag], decide(&w.c, flag), bytes_start(reply))
+            to = copy_single(&self.image, flag, decide(&w.c, flag), options, bytes_start(reply))
         finally:
             self.give(w)
+        self.evaluated += 1
         return finish(reply, to - bytes_start(reply))
 
     cdef size_t longest(self, uint32_t flag) noexcept:
@@ -487,30 +507,36 @@ cdef class Snapshot:
             n = max(n, self.image.outcomes[f.first_outcome + i].length)
         return n
 
-    def evaluate_batch(self, bytes body not None, *, encoding="json", bint client=False, now=None):
+    def evaluate_batch(self, bytes body not None, *, encoding="json", bint client=False, now=None, stale=None):
         """Many contexts, one snapshot; docs/batch.md."""
         if encoding not in ("json", "msgpack"):
             raise ValueError(f"encoding is `json` or `msgpack`, not {encoding!r}")
+        cdef Options options
+        self.set_options(&options, client, stale)
         if PyBytes_GET_SIZE(body) > MAX_BODY:
             return too_large()
         cdef int64_t moment = self.microseconds(now)
         cdef _Workspace w = self.take(now)
         cdef Batch b
+        cdef Counts counts
         cdef bytes reply
         memset(&b, 0, sizeof(Batch))
+        memset(&counts, 0, sizeof(Counts))
         try:
-            reply = self.batch(&b, w, body, client, moment)
+            reply = self.batch(&b, w, body, &options, &counts, moment)
         finally:
+            counts_free(&counts)
             arena_free(&b.arena)
             self.give(w)
         return to_msgpack(reply) if encoding == "msgpack" and not reply.startswith(b'{"errorCode"') else reply
 
-    cdef bytes batch(self, Batch *b, _Workspace w, bytes body, bint client, int64_t now):
+    cdef bytes batch(self, Batch *b, _Workspace w, bytes body, Options *options, Counts *counts, int64_t now):
+        """`counts`: of this batch alone, where it may be refused when some of it is counted."""
         cdef PyObject *reply
         cdef uint8_t *start
         cdef size_t used, row, room
-        cdef uint32_t i
-        if read_batch(b, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &self.image, client) != 0:
+        cdef uint32_t i, flag_count
+        if read_batch(b, <const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &self.image, options.client) != 0:
             return failure(&b.reader, NULL, 0, b.failed_context)
         if <uint64_t>b.context_count * (b.flag_count if b.flags != NULL else self.image.flag_count) > MAX_EVALUATIONS:
             return too_many_evaluations()
@@ -520,11 +546,15 @@ cdef class Snapshot:
             room += dictionary_bound(b, &self.image)
         if room > MAX_REPLY:
             return reply_too_large()
+        if options.counts != NULL and room + row * b.context_count > MAX_REPLY:
+            if counts_create(counts, &self.image) != 0:
+                raise MemoryError
+            options.counts = counts
         room = min(room + (row * b.context_count if b.compact else 0), <size_t>MAX_REPLY)
         reply = new_bytes(NULL, room)
         start = bytes_start(reply)
         if b.compact:
-            used = copy_dictionary(b, &self.image, client, start) - start
+            used = copy_dictionary(b, &self.image, options, start) - start
         else:
             used = copy_word(start, b'{"results":[') - start
         for i in range(b.context_count):
@@ -540,16 +570,57 @@ cdef class Snapshot:
                 Py_XDECREF(reply)
                 return failure(&b.reader, NULL, 0, i)
             if b.compact:
-                used = copy_compact_row(&w.c, b, client, start + used) - start
+                used = copy_compact_row(&w.c, b, options, start + used) - start
             else:
-                used = copy_full_row(&w.c, b, client, start + used) - start
+                used = copy_full_row(&w.c, b, options, start + used) - start
             start[used] = c","
             used += 1
         if b.context_count:
             used -= 1
         start[used] = c"]"
-        used = copy_metadata(&self.image, start + used + 1) - start
+        used = copy_metadata(&self.image, options, start + used + 1) - start
+        if counts.counters != NULL:
+            add_counts(&self.counts, counts, &self.image)
+        flag_count = self.visible_count if options.client else self.image.flag_count
+        self.evaluated += <uint64_t>b.context_count * (b.flag_count if b.flags != NULL else flag_count)
         return finish(reply, used)
+
+    # ---- counts ----
+
+    def start_counting(self):
+        """Count what the calls above answer; see snapshot.pyi."""
+        if self.counts.counters == NULL and counts_create(&self.counts, &self.image) != 0:
+            raise MemoryError
+
+    def take_counts(self):
+        """What was counted since the last call; see snapshot.pyi."""
+        cdef uint32_t flag, k
+        cdef const Flag *f
+        cdef uint64_t n
+        cdef dict counted = {}
+        if self.counts.counters == NULL:
+            return []
+        settle(&self.counts, &self.image)
+        for flag, key in enumerate(self.indexes):
+            f = &self.image.flags[flag]
+            for k in range(f.first_outcome, f.first_outcome + f.outcome_count):
+                n = take_counter(&self.counts, k)
+                if n:
+                    of = key, self.variant(flag, k)
+                    counted[of] = counted.get(of, 0) + n
+            n = take_counter(&self.counts, error_counter(&self.image, flag)) if f.bit_count else 0
+            if n:
+                counted[key, None] = counted.get((key, None), 0) + n
+        return [(key, variant, n) for (key, variant), n in counted.items()]
+
+    cdef object variant(self, uint32_t flag, uint32_t outcome):
+        """Its name, or None. Not by `evaluation`, which would read the value too."""
+        cdef const uint8_t *quoted = NULL
+        cdef uint32_t n = quoted_variant(&self.image, &self.image.flags[flag], &self.image.outcomes[outcome], &quoted)
+        try:
+            return decode_json((<const char *>quoted)[:n], type=str) if n else None
+        except ValueError:  # a snapshot whose digest is right and whose compiler was not
+            return None
 
     # ---- for people ----
 
@@ -794,6 +865,8 @@ cdef Snapshot open_snapshot(object source):
         raise SnapshotError("a name is malformed") from error
     if len(s.indexes) != s.image.flag_count:
         raise SnapshotError("a flag is there twice")
+    for i in range(s.image.flag_count):
+        s.visible_count += s.image.flags[i].bits & FLAG_CLIENT_VISIBLE
     s.searches = []
     timed = bytearray(s.image.predicate_count)
     for i in range(s.image.predicate_count):

@@ -166,18 +166,23 @@ static inline uint64_t context_bound(const Batch *b, const Image *im) {
     return bound;
 }
 
-static inline uint8_t *copy_full_row(Context *c, const Batch *b, int client, uint8_t *to) {
+static inline uint8_t *copy_full_row(Context *c, const Batch *b, const Options *options, uint8_t *to) {
     const Image *im = c->image;
+    uint64_t *counters = counters_of(options);
     to = copy_word(to, "{\"flags\":[");
     const uint8_t *start = to;
     if (!b->flags) {
         fill_matrix(c, 0, im->word_count);
-        to = copy_all_entries(c, client, to);
+        to = copy_all_entries(c, options, to);
     } else
         for (uint32_t i = 0; i < b->flag_count; i++) {
             const NamedFlag *n = &b->flags[i];
             if (n->flag == NONE16) to = copy_not_found(n, to);
-            else to = copy_entry(im, &im->flags[n->flag], named_outcome(c, n), to);
+            else {
+                uint32_t outcome = named_outcome(c, n);
+                if (counters) count(counters, im, n->flag, outcome);
+                to = copy_entry(im, &im->flags[n->flag], outcome, options->stale, to);
+            }
             *to++ = ',';
         }
     if (to > start) to--;
@@ -192,25 +197,31 @@ static inline uint8_t *copy_index(const Flag *flag, uint32_t outcome, uint8_t *t
     return to;
 }
 
-static inline uint8_t *copy_compact_row(Context *c, const Batch *b, int client, uint8_t *to) {
+static inline uint8_t *copy_compact_row(Context *c, const Batch *b, const Options *options, uint8_t *to) {
     const Image *im = c->image;
+    uint64_t *counters = counters_of(options);
     *to++ = '[';
     const uint8_t *start = to;
     if (b->flags) {
         for (uint32_t i = 0; i < b->flag_count; i++) {
             const NamedFlag *n = &b->flags[i];
-            if (n->flag == NONE16) to = copy_word(to, "0,");
-            else to = copy_index(&im->flags[n->flag], named_outcome(c, n), to);
+            if (n->flag == NONE16) { to = copy_word(to, "0,"); continue; }
+            uint32_t outcome = named_outcome(c, n);
+            if (counters) count(counters, im, n->flag, outcome);
+            to = copy_index(&im->flags[n->flag], outcome, to);
         }
     } else {
         fill_matrix(c, 0, im->word_count);
+        if (counters) count_constants(options->counts, options->client);
         for (uint32_t i = 0; i < im->flag_count; i++) {
             const Flag *flag = &im->flags[i];
-            int hidden = client && !(flag->bits & FLAG_CLIENT_VISIBLE);
+            int hidden = options->client && !(flag->bits & FLAG_CLIENT_VISIBLE);
             if (hidden && !im->depends) continue;
             uint32_t outcome = flag->bit_count ? decide_in_matrix(c, i) : flag->first_outcome;
             if (im->depends) remember(c, i, outcome);
-            if (!hidden) to = copy_index(flag, outcome, to);
+            if (hidden) continue;
+            if (counters && flag->bit_count) count(counters, im, i, outcome);
+            to = copy_index(flag, outcome, to);
         }
     }
     if (to > start) to--;
@@ -234,14 +245,14 @@ static inline uint64_t dictionary_bound(const Batch *b, const Image *im) {
 }
 
 /* `{"flags":["a",…],"outcomes":[[{…},…],…],"results":[` */
-static inline uint8_t *copy_dictionary(const Batch *b, const Image *im, int client, uint8_t *to) {
+static inline uint8_t *copy_dictionary(const Batch *b, const Image *im, const Options *options, uint8_t *to) {
     uint32_t count = b->flags ? b->flag_count : im->flag_count;
     to = copy_word(to, "{\"flags\":[");
     for (int part = 0; part < 2; part++) {
         const uint8_t *start = to;
         for (uint32_t i = 0; i < count; i++) {
             uint32_t flag = b->flags ? b->flags[i].flag : i;
-            if (!b->flags && client && !(im->flags[i].bits & FLAG_CLIENT_VISIBLE)) continue;
+            if (!b->flags && options->client && !(im->flags[i].bits & FLAG_CLIENT_VISIBLE)) continue;
             const Flag *f = flag == NONE16 ? NULL : &im->flags[flag];
             if (part == 0) {
                 *to++ = '"';
@@ -252,10 +263,8 @@ static inline uint8_t *copy_dictionary(const Batch *b, const Image *im, int clie
             else {
                 *to++ = '[';
                 for (uint32_t k = 0; k < f->outcome_count; k++) {
-                    const Outcome *o = &im->outcomes[f->first_outcome + k];
-                    uint32_t prefix = 10 + f->key_length; /* {"key":"…", */
                     *to++ = '{';
-                    to = copy_text(to, im->text + o->at + prefix, o->length - prefix);
+                    to = copy_fragment(im, f, &im->outcomes[f->first_outcome + k], key_end(f), options->stale, to);
                     *to++ = ',';
                 }
                 to[-1] = ']';

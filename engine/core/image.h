@@ -76,4 +76,7 @@ static inline uint16_t find_node(const Image *im, uint16_t parent, const uint8_t
     return table_find(im->node_table, im->node_bits, im->header->node_seed, im->text, name, length, hash, parent);
 }
 
+/* Where a fragment goes on behind its key: `{"key":"…",`. */
+static inline uint32_t key_end(const Flag *flag) { return 10 + flag->key_length; }
+
 #endif

@@ -365,7 +365,7 @@ static int verify_tests(Verifier *v) {
 
 static int verify_outcome(Verifier *v, const Flag *f, const Outcome *o, uint32_t *longest) {
     const Image *im = v->im;
-    uint32_t prefix = 10 + f->key_length; /* {"key":"…", */
+    uint32_t prefix = key_end(f);
     CHECK(inside(o->at, (uint64_t)o->length + 1, im->text_length - 64) && o->length > prefix + 1, "a fragment is missing");
     const uint8_t *t = im->text + o->at;
     CHECK(memcmp(t, "{\"key\":\"", 8) == 0 && memcmp(t + 8, im->text + f->key_at, f->key_length) == 0 &&

@@ -76,7 +76,59 @@ def test_fragments_do_not_overlap() -> None:
     ],
 )
 def test_a_fragment_that_is_no_json_is_not_read_beyond_its_end(broken: bytes, metadata: bytes) -> None:
-    fragment = b'{"key":"a",' + broken
+    try:
+        snapshot = Snapshot.from_bytes(_with_fragment(broken, metadata))
+    except SnapshotError:
+        pytest.fail("the verifier does not read fragments")
+    for form in ("full", "compact"):
+        body = json.dumps({"contexts": [{}], "format": form}).encode()
+        assert broken in snapshot.evaluate_batch(body)
+        with pytest.raises(ValueError, match="a fragment is malformed"):
+            snapshot.evaluate_batch(body, encoding="msgpack")
+    assert snapshot.evaluate("a", {}).error_code == "GENERAL"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        b'"reason":""}',
+        b'"reason":"STATI"}',
+        b'"reason":"STATICS"}',
+        b'"variant":"a","reason":"STATIC}',
+        b'"variant":"a" ,"reason":"DEFAULT"}',
+        b'"reason":"STATIC" }',
+        b'"reason":"STATIC"}',
+        b'"variant":"reason":"STATIC"}',
+        b'"variant":,"reason":"STATIC"}',
+        b'"variant":"a,"reason":"STATIC"}',
+        b'"variant":"\\ud800","reason":"STATIC"}',
+        b'"variant":"\xff","reason":"STATIC"}',
+        b'"variant":1,"reason":"STATIC"}',
+        b"1}",
+    ],
+)
+def test_a_fragment_without_its_reason_or_variant_is_stale_and_counted_all_the_same(members: bytes) -> None:
+    """No answer gets longer than its fragment, and a variant that cannot be read is none."""
+    snapshot = Snapshot.from_bytes(_with_fragment(members, b'"version":"0"'))
+    snapshot.start_counting()
+    bulk = b'{"flags":[{"key":"a",%s],"metadata":{"version":"0","ageSeconds":9}}'
+    expected = members.replace(b'"reason":"STATIC"', b'"reason":"STALE"')
+    assert snapshot.evaluate_json(b'{"context":{}}', stale=9) == bulk % expected
+    for form in ("full", "compact"):
+        body = json.dumps({"contexts": [{}] * 1000, "format": form}).encode()
+        assert expected in snapshot.evaluate_batch(body, stale=9)
+    snapshot.evaluate_json(b'{"context":{}}', "a", stale=9)
+    assert snapshot.take_counts() == [("a", None, 2_002)]
+
+
+def test_an_age_without_other_metadata() -> None:
+    snapshot = Snapshot.from_bytes(_with_fragment(b'"reason":"STATIC"}', b""))
+    assert json.loads(snapshot.evaluate_json(b'{"context":{}}', stale=9))["metadata"] == {"ageSeconds": 9}
+
+
+def _with_fragment(members: bytes, metadata: bytes) -> bytes:
+    """A snapshot of the one flag `a`, whose one answer is `{"key":"a",` and these members."""
+    fragment = b'{"key":"a",' + members
     text = fragment + b"," + b"a" + bytes(64)
     outcome = Reader(CONSTANT).OUTCOMES[0]._replace(at=0, length=len(fragment))
     blob = edited(
@@ -91,16 +143,7 @@ def test_a_fragment_that_is_no_json_is_not_read_beyond_its_end(broken: bytes, me
         ),
         metadata=metadata,
     )
-    try:
-        snapshot = Snapshot.from_bytes(_without_names(blob))
-    except SnapshotError:
-        pytest.fail("the verifier does not read fragments")
-    for form in ("full", "compact"):
-        body = json.dumps({"contexts": [{}], "format": form}).encode()
-        assert broken in snapshot.evaluate_batch(body)
-        with pytest.raises(ValueError, match="a fragment is malformed"):
-            snapshot.evaluate_batch(body, encoding="msgpack")
-    assert snapshot.evaluate("a", {}).error_code == "GENERAL"
+    return _without_names(blob)
 
 
 def _without_names(blob: bytes) -> bytes:

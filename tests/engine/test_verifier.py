@@ -75,11 +75,15 @@ def exercise(blob: bytes) -> bool:
         snapshot.evaluate_all(prepared)
         snapshot.evaluate_json(body, now=now)
         snapshot.evaluate_json(body, client=True)
-        snapshot.evaluate_json_if_changed(body, None)
+        snapshot.evaluate_json_if_changed(body, None, stale=90)
         for key in snapshot.flag_keys:
             snapshot.evaluate_json(body, key, now=now)
+            snapshot.evaluate_json(body, key, now=now, stale=90)
+        snapshot.start_counting()  # from the second context on
     for batch in BATCHES:
         snapshot.evaluate_batch(batch, now=now)
+        snapshot.evaluate_batch(batch, now=now, stale=90)
+    snapshot.take_counts()
     try:
         for key in snapshot.flag_keys:
             snapshot.explain(key, CONTEXTS[1], now=now)
