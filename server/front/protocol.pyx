@@ -185,6 +185,9 @@ cdef class Front:
         if entry.expires is not None and entry.expires <= self.wall:
             return None
         if entry.second != self.second:
+            if self.catalog.served(entry.served.id) is not entry.served:  # let go, or it could not be mapped before
+                self.forget((entry.served.id.project_id,))
+                return self.entry(credential, environment)
             entry.common = (
                 b"Cache-Control: private, no-store\r\nBurgee-Version: %b\r\nBurgee-Age: %d\r\n%b"
                 % (entry.served.version.encode(), int(self.catalog.age_of(entry.served)), self.date)
