@@ -177,6 +177,15 @@ static inline int scan_header(const char *name, uint32_t n, const char *value, u
     return 0;
 }
 
+/* Are these 8 bytes all within 0x20 and 0x7E? A tab says no, and is looked at on its own. */
+static inline int is_text(const char *p) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t x;
+    memcpy(&x, p, 8);
+    uint64_t control = x - 0x20 * ones, deleted = (x ^ 0x7F * ones) - ones;
+    return ((control | deleted | x) & 0x80 * ones) == 0;
+}
+
 /* The head of a request at p. SCAN_REQUEST: r->head bytes of head are there, and r->body bytes of body follow. */
 static inline int scan_head(const char *p, size_t n, uint32_t max_body, Request *r) {
     Seen seen = {0};
@@ -196,6 +205,7 @@ static inline int scan_head(const char *p, size_t n, uint32_t max_body, Request 
         if (name_length == 0) return SCAN_OTHER;
         while (at < limit && (p[at] == ' ' || p[at] == '\t')) at++;
         size_t value = at;
+        while (limit - at >= 8 && is_text(p + at)) at += 8;
         while (at < limit && (((uint8_t)p[at] >= 0x20 && (uint8_t)p[at] < 0x7F) || p[at] == '\t')) at++;
         if (limit - at < 2) return at == limit || p[at] == '\r' ? partial : SCAN_OTHER;
         if (p[at] != '\r' || p[at + 1] != '\n') return SCAN_OTHER;
