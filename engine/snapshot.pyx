@@ -27,6 +27,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from engine.core cimport *
 
@@ -149,6 +150,13 @@ cdef class PreparedContext:
         if of is None:
             raise TypeError("a context is prepared by Snapshot.prepare")
         self.workspace = of
+
+
+cdef int64_t wall_clock() noexcept:
+    """Microseconds since the epoch."""
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return now.tv_sec * 1000000 + now.tv_nsec // 1000
 
 
 cdef int match_regex(void *owner, uint32_t regex, const uint8_t *text, uint32_t length) noexcept:
@@ -753,7 +761,7 @@ cdef class Snapshot:
     cdef int64_t microseconds(self, object now) except? -1:
         cdef long long milliseconds
         if now is None:
-            return time.time_ns() // 1000 if self.image.timed else 0
+            return wall_clock() if self.image.timed else 0
         milliseconds = now
         if not -8640000000000000 <= milliseconds <= 8640000000000000:
             raise ValueError("`now` is in milliseconds since the epoch, within ±8.64e15")
