@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -20,11 +21,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script
 
-from loadtests.processes import Unavailable, add_server_options, control, end_on_sigterm, server_options, serving
-from loadtests.questions import WrongAnswer, question, settled
+from loadtests.processes import ROOT, Unavailable, add_server_options, control, end_on_sigterm, server_options, serving
+from loadtests.questions import Question, WrongAnswer, settled
 from loadtests.raw_load import Raw, raw_load
-from loadtests.tenants import prepare
 
+KEY = "burgee_server_DemoShopServer00_ADemoKeyThatEverybodyKnows000000000000000002e3IFk"
+ASKED = Question(
+    "single",
+    "/ofrep/v1/evaluate/flags/new-checkout",
+    b'{"context": {"targetingKey": "u-1", "country": "DE"}}',
+    evaluations=1,
+    headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+    is_right=lambda body: b'"reason":"SPLIT"' in body,
+)
 NAMES = ("constant", "burgee", "aiohttp")
 
 
@@ -32,11 +41,11 @@ def measure(options: argparse.Namespace) -> dict[str, list[Raw]]:
     figures: dict[str, list[Raw]] = {name: [] for name in NAMES}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="burgee-cpu-")))
+        tenants = shutil.copytree(ROOT / "examples" / "tenants", folder / "tenants")
         servers = {name: stack.enter_context(control(name)) for name in NAMES if name != "burgee"}
-        key = prepare(folder, "edge")["edge"]["server"]
-        words = server_options(options, folder / "state")
-        servers["burgee"] = stack.enter_context(serving(folder / "tenants", *words, log=folder / "server.log"))
-        asked = settled(question("single", key), servers["burgee"].data)
+        words = server_options(options)
+        servers["burgee"] = stack.enter_context(serving(tenants, *words, log=folder / "server.log"))
+        asked = settled(ASKED, servers["burgee"].data)
         for _ in range(options.rounds):
             for name in NAMES:
                 # The constant bytes are written once for every read: pipelined requests would wait for more.

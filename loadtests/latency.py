@@ -155,7 +155,7 @@ class Figures:
             f" answers: {answers}{failures}, {figures['wrong']} wrong\n"
             f"  sent late by the generator: {figures['late']} ({late:.2%}); it took {self.generator_cpu:.0%} of a core;"
             f" waited for a connection: {figures['waited']}"
-            + ("\n  THE GENERATOR IS THE BOTTLENECK" if late > 0.01 else "")
+            + ("\n  THE GENERATOR WAS LATE: these figures are not the server's alone" if late > 0.01 else "")
         )
 
 
@@ -210,7 +210,7 @@ def _targets(options: argparse.Namespace, stack: ExitStack) -> list[Target]:
     else:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="burgee-latency-")))
         key = prepare(folder, "edge")["edge"]["server"]
-        words = server_options(options, folder / "state")
+        words = server_options(options)
         server = stack.enter_context(serving(folder / "tenants", *words, log=folder / "server.log"))
         asked_in_turn = [question(options.kind, key, context=each) for each in range(DIFFERENT)]
         known = [settled(each, server.data) for each in asked_in_turn]

@@ -9,7 +9,7 @@ moment at which it was sent. A generator that sends the next request only after 
 of the server.
 
 `late` counts requests that the generator itself looked at more than a millisecond after they were due. When that is
-more than a few, the generator is the bottleneck and its figures are not the server's.
+more than a few, the generator is the bottleneck, or others have its core, and the figures are not the server's.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,7 +48,10 @@ class Usage:
 
     def since(self, before: Usage) -> Usage:
         return Usage(
-            self.seconds - before.seconds, self.worker_seconds - before.worker_seconds, self.workers, self.bytes
+            round(self.seconds - before.seconds, 3),
+            round(self.worker_seconds - before.worker_seconds, 3),
+            self.workers,
+            self.bytes,
         )
 
 
@@ -66,7 +68,7 @@ class Server:
 
 def usage(pid: int, *, memory: bool = False) -> Usage:
     """What the process and its descendants have used until now; `bytes` is 0 unless `memory` is asked for."""
-    members = _tree(pid)
+    members = tree(pid)
     workers = [each for each in members if each.name == WORKER] or [each for each in members if each.pid == pid]
     return Usage(
         sum(each.seconds + each.ended_seconds for each in members),
@@ -77,7 +79,7 @@ def usage(pid: int, *, memory: bool = False) -> Usage:
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
     pid: int
     parent: int
     name: str
@@ -85,13 +87,14 @@ class _Member:
     ended_seconds: float  # of its children that have ended and were waited for
 
 
-def _tree(root: int) -> list[_Member]:
-    children: dict[int, list[_Member]] = {}
-    members: list[_Member] = []
+def tree(root: int) -> list[Member]:
+    """The process and its descendants; none when it has ended."""
+    children: dict[int, list[Member]] = {}
+    members: list[Member] = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError):  # it ended meanwhile
-                each = _member(int(entry.name))
+                each = member_of(int(entry.name))
                 children.setdefault(each.parent, []).append(each)
                 if each.pid == root:
                     members.append(each)
@@ -100,11 +103,11 @@ def _tree(root: int) -> list[_Member]:
     return members
 
 
-def _member(pid: int) -> _Member:
+def member_of(pid: int) -> Member:
     before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
     fields = after.split()
     user, system, ended_user, ended_system = (int(field) for field in fields[11:15])
-    return _Member(
+    return Member(
         pid, int(fields[1]), before.partition("(")[2], (user + system) / TICKS, (ended_user + ended_system) / TICKS
     )
 
@@ -121,9 +124,9 @@ def _memory(pid: int) -> int:
 
 @contextmanager
 def serving(tenants: Path, *options: str, log: Path | None = None) -> Iterator[Server]:
-    """`burgee serve` on that folder, ready; stopped by its process id on the way out, whatever that way is."""
+    """`burgee serve` on that folder, ready, its state beside it; stopped by its process id, whatever happens."""
     command = [sys.executable, "-m", "server.cli", "serve", "--json", "--tenants", str(tenants), "--port", "0"]
-    command += ["--management-port", "0", *options]
+    command += ["--management-port", "0", "--state", str(tenants.with_name("state")), *options]
     with (
         (log or Path(os.devnull)).open("wb") as errors,
         _stopped_after(
@@ -162,35 +165,19 @@ def control(kind: str) -> Iterator[Server]:
         yield Server(f"http://127.0.0.1:{port}", "", process.pid)
 
 
-@cache
-def known_options() -> str:
-    """What `burgee serve --help` prints: options that this version does not have are not given to it."""
-    command = [sys.executable, "-m", "server.cli", "serve", "--help"]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env=_environment(), timeout=PATIENCE
-    ).stdout
-
-
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, help="worker processes of the server (where it has them)")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the server that answer (default: 1)")
     parser.add_argument(
         "--server-option",
         action="append",
         default=[],
         metavar="WORD",
-        help="given to `burgee serve` as it is; repeat it; write --server-option=--workers --server-option=2",
+        help="given to `burgee serve` as it is; repeat it; write --server-option=--rate-limit --server-option=100",
     )
 
 
-def server_options(options: argparse.Namespace, state: Path | None = None) -> tuple[str, ...]:
-    words: list[str] = list(options.server_option)
-    if options.workers is not None:
-        if "--workers" not in known_options():
-            raise Unavailable("this `burgee serve` has no --workers")
-        words += ["--workers", str(options.workers)]
-    if state is not None and "--state" in known_options() and "--state" not in words:
-        words += ["--state", str(state)]
-    return tuple(words)
+def server_options(options: argparse.Namespace) -> tuple[str, ...]:
+    return ("--workers", str(options.workers), *options.server_option)
 
 
 def free_port() -> int:

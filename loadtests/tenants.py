@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from benchmarks import flags
-from server import key_file, keys
+from server import keys
 from server.files import write_atomically
-from server.key_file import KeyFile, KeyRecord
+from server.sources import key_file
+from server.sources.key_file import KeyFile, KeyRecord
 from server.types import KeyKind, ProjectId
 
 Document = dict[str, Any]

@@ -82,7 +82,7 @@ def measure(options: argparse.Namespace) -> Run:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="burgee-throughput-")))
         key = prepare(folder, "edge")["edge"]["server"]
-        words = server_options(options, folder / "state")
+        words = server_options(options)
         server = stack.enter_context(serving(folder / "tenants", *words, log=folder / "server.log"))
         turns: list[tuple[str, Server, Question, int]] = []
         if CONTROLS.exists():
