@@ -79,8 +79,12 @@ def _record(path: Path) -> None:
     recorder = Recorder()
 
     @events.request.add_listener
-    def add(name: str, response_time: float, exception: BaseException | str | None = None, **_: Any) -> None:
-        recorder.add(name, time.time(), response_time / 1e3, failure=str(exception) if exception else "")
+    def add(
+        request_type: str, name: str, response_time: float, exception: BaseException | str | None = None, **_: Any
+    ) -> None:
+        failure = str(exception) if exception else ""
+        is_request = request_type == "POST"
+        recorder.add(name, time.time(), response_time / 1e3, failure=failure, is_request=is_request)
 
     @events.quitting.add_listener
     def save(**_: Any) -> None:

@@ -217,7 +217,7 @@ def _targets(options: argparse.Namespace, stack: ExitStack) -> list[Target]:
         targets = [Target("burgee", server.data, known, checked=True)]
     questions = targets[0].questions
     if options.compare:
-        targets.append(Target(options.compare, options.compare, questions, checked=False))
+        targets.append(Target(f"compared, {options.compare}", options.compare, questions, checked=False))
     if options.control:
         url = stack.enter_context(control(options.control)).data
         targets.append(Target(options.control, url, questions, checked=False))

@@ -29,7 +29,7 @@ SCENARIOS = {
         Scenario("mobile", "mobile clients poll all flags with an ETag", "edge", 20),
         Scenario("flood", "one tenant floods, others go steadily", "flood", 12, ("--rate-limit", "100")),
         Scenario("spike", "ten times the load for a third of the time", "edge", 20),
-        Scenario("reload", "documents are rewritten while they are asked", "reload", 8),
+        Scenario("reload", "documents are rewritten while they are asked", "reload", 8, ("--poll-interval", "0.05")),
         Scenario("tenants", "many small tenants, by Zipf's law", "tenants", 10),
     )
 }

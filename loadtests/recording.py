@@ -72,15 +72,13 @@ class Recorder:
         self._seconds: dict[int, _Counts] = {}
         self._failures: Counter[tuple[str, str]] = Counter()
 
-    def add(self, name: str, now: float, seconds: float, *, failure: str) -> None:
+    def add(self, name: str, now: float, seconds: float, *, failure: str, is_request: bool = True) -> None:
+        """What took its time but is no request stands for itself; only its failures are among those of all."""
         self._started = self._started or now
-        second = int(now - self._started)
-        for counts in (
-            self._total,
-            self._kinds.setdefault(name, _Counts()),
-            self._seconds.setdefault(second, _Counts()),
-        ):
-            counts.times.record(seconds)
+        second = self._seconds.setdefault(int(now - self._started), _Counts())
+        for counts in (self._total, second, self._kinds.setdefault(name, _Counts())):
+            if is_request or counts is self._kinds[name]:
+                counts.times.record(seconds)
             counts.failures += bool(failure)
         if failure:
             self._failures[name, failure] += 1

@@ -69,7 +69,7 @@ class Publisher(Caller):
     """Its "publish" is the time from the rename to the first answer with the new number."""
 
     fixed_count = 1
-    wait_time = constant(0.2)
+    wait_time = constant(0.05)
     number = 0
 
     @task
