@@ -33,7 +33,7 @@ if os.fork() == 0:
 while time.process_time() < 0.3:
     pass
 print("burnt", flush=True)
-time.sleep(60)
+sys.stdin.read()  # ends with the test
 """
 
 
@@ -43,15 +43,12 @@ def run(*words: str, timeout: int = 120) -> subprocess.CompletedProcess[str]:
 
 
 def test_cpu_is_that_of_all_descendants_and_workers_are_told_apart() -> None:
-    process = subprocess.Popen([sys.executable, "-c", BURNING], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", BURNING], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None and process.stdin is not None
         assert [process.stdout.readline() for _ in range(2)] == ["burnt\n"] * 2
         used = usage(process.pid, memory=True)
-    finally:
-        process.kill()  # its child is a sleeper that ends by itself
-        process.wait()
-        process.stdout.close()
+        process.stdin.close()
     assert used.workers == 1
     assert 0.2 <= used.worker_seconds <= used.seconds - 0.2
     assert used.bytes > 1_000_000
@@ -60,7 +57,7 @@ def test_cpu_is_that_of_all_descendants_and_workers_are_told_apart() -> None:
 def test_the_workers_of_a_server_are_found(server: Server) -> None:
     used = usage(server.pid, memory=True)
     assert used.workers == 2
-    assert 0 < used.worker_seconds < used.seconds
+    assert used.worker_seconds < used.seconds  # the agent has compiled
 
 
 @needs_wrk
