@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-quick check bench bench-smoke bench-peers nightly sanitize fmt clean
+.PHONY: help build serve test test-quick check bench bench-smoke bench-peers load tools nightly sanitize fmt clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -68,6 +68,32 @@ bench-smoke: build ## run every benchmark once, untimed
 bench-peers: build ## measure with other flag engines from PyPI beside Burgee
 	$(PIP) --no-build-isolation --editable '.[peers]'
 	$(BIN)/python -m pytest -q benchmarks
+
+# Of each scenario; small tenants; processes that answer.
+SECONDS ?= 20
+TENANTS ?= 200
+WORKERS ?= 1
+load: $(VENV)/.load ## run the load scenarios (make load SECONDS=20 TENANTS=200 WORKERS=1), report in build/load
+	$(BIN)/python -m loadtests.run --seconds $(SECONDS) --tenants $(TENANTS) --workers $(WORKERS) --out build/load
+
+$(VENV)/.load: $(VENV)/.built
+	$(PIP) --no-build-isolation --editable '.[load]'
+	@touch $@
+
+tools: ## install what load and HTTP tests use from Debian: wrk, nginx, HAProxy
+	@export PATH="$$PATH:/usr/sbin"; missing=""; \
+	for tool in wrk:wrk nginx:nginx-light haproxy:haproxy; do \
+	  command -v "$${tool%%:*}" >/dev/null || missing="$$missing $${tool##*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then \
+	  echo "wrk, nginx and haproxy are there"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q --yes --no-install-recommends $$missing; \
+	else \
+	  echo "not there:$$missing" >&2; \
+	  echo "(hint: as root, on Debian and Ubuntu: apt-get update && apt-get install --no-install-recommends$$missing)" >&2; \
+	  exit 1; \
+	fi
 
 nightly: build ## all tests, with 100 times as many generated cases
 	$(BIN)/python -m pytest -q --hypothesis-profile nightly
