@@ -86,6 +86,10 @@ class Member:
     seconds: float
     ended_seconds: float  # of its children that have ended and were waited for
 
+    def memory(self) -> int:
+        """Bytes; pages that are shared are divided among those that share them."""
+        return _memory(self.pid)
+
 
 def tree(root: int) -> list[Member]:
     """The process and its descendants; none when it has ended."""

@@ -59,6 +59,9 @@ def test_a_page_has_a_sensible_size(server: Running, limit: str) -> None:
     assert server.manage(f"/status?limit={quote(limit)}").status == 400
 
 
+LABELS = {"route", "status", "why", "source", "outcome", "le", "version", "worker", "limit"}
+
+
 def test_metrics_name_no_tenant_and_are_all_documented(server: Running) -> None:
     server.post(BULK, {"context": {}}, key=SHOP)
     server.post("/nobody/knows/this/path", {})
@@ -69,7 +72,7 @@ def test_metrics_name_no_tenant_and_are_all_documented(server: Running) -> None:
         if not name.endswith("_created"):
             assert f"`{name}" in page or f"`{name}_total" in page
         for sample in family.samples:
-            assert set(sample.labels) <= {"route", "status", "why", "source", "outcome", "le", "version", "worker", "limit"}
+            assert set(sample.labels) <= LABELS
     assert "shop" not in text and "nobody" not in text
     assert families["burgee_environments"].samples[0].value == 5
     assert families["burgee_http_requests"].samples

@@ -1,0 +1,217 @@
+"""Mixed load for a long time, and whether anything grows: memory, descriptors, threads, metric series.
+
+    python -m loadtests.soak --minutes 30
+    ->  burgee-worker 1   memory 52.1 -> 52.4 MB (+0.3)   descriptors 41 -> 41   threads 2 -> 2   flat
+        …
+        series 212 -> 212   flat
+
+Single flags, bulk answers and their 304s, batches, keys that nobody knows and broken bodies come at fixed rates,
+connections come and go, and a document and a key file are rewritten every second. What is judged is the last third of
+the run against the one before it, after a first third in which caches fill: what leaks grows in both. Exit status 1
+when something grew, or an answer was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from loadtests.latency import Load, Measured, measure_together
+from loadtests.processes import Server, add_server_options, end_on_sigterm, server_options, serving, tree
+from loadtests.questions import BULK, Kind, question, settled
+from loadtests.table import printed
+from loadtests.tenants import Keys, numbered, prepare, write_document, write_tenant
+
+SAMPLES = 120  # over the run
+SLACK_BYTES = 2 << 20  # what memory may grow between two thirds of a run: an allocator's arenas
+SLACK_SHARE = 0.03
+SLACK_COUNT = 2  # descriptors and threads: a connection more or less
+RATES: dict[Kind, float] = {"single": 150.0, "bulk": 100.0, "unchanged": 100.0, "batch": 20.0}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One process, or the whole server's metrics, at one moment."""
+
+    name: str
+    bytes: int  # of memory, shared pages divided among those that share them; 0 of metrics
+    descriptors: int
+    threads: int
+    series: int  # of metrics; 0 of a process
+
+
+@dataclass(frozen=True)
+class Growth:
+    name: str
+    what: str
+    first: float  # median of the middle third
+    last: float  # median of the last third
+    flat: bool
+
+
+def growths(samples: Sequence[Sequence[Sample]]) -> list[Growth]:
+    """What each process had in the middle and the last third.
+
+    >>> [each.flat for each in growths([[Sample("w", 10 << 20, 5, 2, 0)]] * 6) if each.what == "memory"]
+    [True]
+    """
+    third = len(samples) // 3
+    found = []
+    for name in dict.fromkeys(each.name for sample in samples for each in sample):
+        middle = [each for sample in samples[third : 2 * third] for each in sample if each.name == name]
+        last = [each for sample in samples[2 * third :] for each in sample if each.name == name]
+        if not middle or not last:
+            continue  # it came or went; the supervisor's log says why
+        for what, of in (
+            ("memory", "bytes"),
+            ("descriptors", "descriptors"),
+            ("threads", "threads"),
+            ("series", "series"),
+        ):
+            before = statistics.median(getattr(each, of) for each in middle)
+            after = statistics.median(getattr(each, of) for each in last)
+            allowed = (
+                max(SLACK_BYTES, SLACK_SHARE * before) if what == "memory" else SLACK_COUNT if what != "series" else 0
+            )
+            if before or after:
+                found.append(Growth(name, what, before, after, after - before <= allowed))
+    return found
+
+
+def sample(server: Server) -> list[Sample]:
+    """Every process of the server by its name and number, and the metrics."""
+    found, numbers = [], dict[str, int]()
+    for each in tree(server.pid):
+        number = numbers[each.name] = numbers.get(each.name, 0) + 1
+        with suppress(OSError):  # it ended meanwhile
+            descriptors = len(list(Path(f"/proc/{each.pid}/fd").iterdir()))
+            threads = len(list(Path(f"/proc/{each.pid}/task").iterdir()))
+            found.append(Sample(f"{each.name} {number}", each.memory(), descriptors, threads, 0))
+    with urllib.request.urlopen(f"{server.management}/metrics", timeout=30) as answer:
+        series = sum(not line.startswith(b"#") for line in answer.read().splitlines())
+    return [*found, Sample("metrics", 0, 0, 0, series)]
+
+
+def loads(server: Server, made: dict[str, Keys], seconds: float) -> list[Load]:
+    """Requests with known answers, and some that must be refused."""
+    host = urlsplit(server.data).netloc
+    found = []
+    for kind, rate in RATES.items():
+        asked = [settled(question(kind, made["edge"]["server"], context=number), server.data) for number in range(20)]
+
+        def right(number: int, status: int, body: bytes, asked: list = asked) -> bool:  # type: ignore[type-arg]
+            one = asked[number % len(asked)]
+            return bool(status == one.status and body == one.answer)
+
+        messages = tuple(each.message(host) for each in asked)
+        # Every tenth connection is closed by its last answer, so that connections come and go.
+        closing = messages[0].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+        found.append(Load(server.data, (*messages[1:], closing), rate=rate, seconds=seconds, connections=4))
+        found.append(Load(server.data, messages, rate=rate, seconds=seconds, connections=4, check=right))
+    junk = [_post(host, BULK, f"burgee_server_{number:016d}_{'x' * 49}", b"{}") for number in range(500)]
+    broken = [
+        _post(host, BULK, made["edge"]["server"], body) for body in (b"{", b"[]", b"\xff", b'{"context": 1}', b"")
+    ]
+    return [
+        *found,
+        Load(server.data, tuple(junk), rate=50, seconds=seconds),
+        Load(server.data, tuple(broken), rate=50, seconds=seconds),
+    ]
+
+
+def _post(host: str, path: str, key: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def rewriting(tenants: Path) -> Iterator[None]:
+    """A document and a key file are other ones every second."""
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        number = 0
+        while not stop.wait(1.0):
+            number += 1
+            write_document(tenants, "reloaded", numbered(number))
+            write_tenant(tenants, "rekeyed", numbered(0))
+
+    thread = threading.Thread(target=rewrite, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def sampling(server: Server, every: float) -> Iterator[list[list[Sample]]]:
+    samples: list[list[Sample]] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(every):
+            samples.append(sample(server))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
+
+
+def soak(seconds: float, *options: str) -> tuple[list[Growth], tuple[Measured, ...]]:
+    with tempfile.TemporaryDirectory(prefix="burgee-soak-") as name:
+        folder = Path(name)
+        made = prepare(folder, "edge", "reload")
+        made["rekeyed"] = write_tenant(folder / "tenants", "rekeyed", numbered(0))
+        with serving(folder / "tenants", *options) as server, rewriting(folder / "tenants"):
+            planned = loads(server, made, seconds)
+            with sampling(server, max(0.5, seconds / SAMPLES)) as samples:
+                measured = measure_together(*planned)
+    return growths(samples), measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.soak", description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=1.0, help="of load (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_server_options(parser)
+    options = parser.parse_args()
+    end_on_sigterm()
+    started = time.monotonic()
+    found, measured = soak(options.minutes * 60, *server_options(options))
+    good = all(each.flat for each in found) and not any(each.wrong or each.failures for each in measured)
+    if options.json:
+        answers = [{"statuses": each.statuses, "failures": each.failures, "wrong": each.wrong} for each in measured]
+        print(json.dumps({"passed": good, "growth": [asdict(each) for each in found], "loads": answers}, default=dict))
+    else:
+        rows = [("", "what", "middle", "last", "")]
+        for each in found:
+            first, last = (
+                f"{value / 2**20:.1f} MB" if each.what == "memory" else f"{value:g}"
+                for value in (each.first, each.last)
+            )
+            rows.append((each.name, each.what, first, last, "flat" if each.flat else "GROWS"))
+        print("\n".join(printed(rows)))
+        requests = sum(sum(each.statuses.values()) for each in measured)
+        wrong, failed = sum(each.wrong for each in measured), sum(sum(each.failures.values()) for each in measured)
+        print(f"{requests:,} answers in {time.monotonic() - started:.0f} s, {wrong} wrong, {failed} requests failed")
+    raise SystemExit(not good)
+
+
+if __name__ == "__main__":
+    main()
