@@ -27,7 +27,8 @@ def message(path: str = FLAG, body: bytes = ONE, *more: str, key: str = SHOP, le
 
 
 def chunks(body: bytes, *more: str) -> bytes:
-    return b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, b"".join(f"{line}\r\n".encode() for line in more))
+    one = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    return b"%b0\r\n%b\r\n" % (one, b"".join(f"{line}\r\n".encode() for line in more))
 
 
 def chunked(header: str = "Transfer-Encoding: chunked", framed: bytes = chunks(ONE), path: str = FLAG) -> bytes:
