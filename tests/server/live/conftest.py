@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server.running import Running, running
+from tests.server.running import SAMPLES, Running, running
 
 HEAD_TIMEOUT, BODY_TIMEOUT, KEEPALIVE_TIMEOUT = 1.0, 1.0, 3.0  # seconds
 DEADLINES = (
@@ -25,6 +26,12 @@ def enough_descriptors() -> None:
 
 
 @pytest.fixture(scope="session")
-def impatient(samples: Path) -> Iterator[Running]:
-    with running(samples, *DEADLINES) as started:
+def own_samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A folder of the samples for each server, which keeps its state and its log beside it."""
+    return lambda: Path(shutil.copytree(SAMPLES, tmp_path_factory.mktemp("live") / "tenants"))
+
+
+@pytest.fixture(scope="session")
+def impatient(own_samples: Callable[[], Path]) -> Iterator[Running]:
+    with running(own_samples(), *DEADLINES) as started:
         yield started

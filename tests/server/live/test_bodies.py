@@ -10,7 +10,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,8 @@ CLOSE = "Connection: close"
 
 
 @pytest.fixture(scope="module")
-def limited(samples: Path) -> Iterator[Running]:
-    with running(samples, *DEADLINES, "--max-body-bytes", str(LARGEST)) as started:
+def limited(own_samples: Callable[[], Path]) -> Iterator[Running]:
+    with running(own_samples(), *DEADLINES, "--max-body-bytes", str(LARGEST)) as started:
         yield started
 
 

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from engine import Snapshot
 from rules_compiler import compile_flags
 from server import keys
 from server.front.protocol import Front, scan
-from server.store import Store
-from server.types import EnvironmentId, Grant, KeyKind, ProjectId, Served
+from server.shared.page import Page
+from server.state.catalog import Catalog
+from server.state.journal import Journal
+from server.state.records import KeyGrant, ProjectRecord
+from server.state.snapshots import SnapshotFiles
+from server.state.store import Store
+from server.types import EnvironmentId, KeyKind, ProjectId
 from tests.server.live.corpus import SMUGGLING, VALID, message, mutated
 from tests.server.running import BULK, SAMPLES, SHOP
 from tests.server.test_front_scan import check_accepted
@@ -73,27 +79,25 @@ class Wire:
 class Bench:
     """One front that answers for one environment; its clock stands still but for `tick`."""
 
-    def __init__(self, timeout: float = 9.0) -> None:
+    def __init__(self, state: Path, timeout: float = 9.0) -> None:
         document = (SAMPLES / "shop" / "web.yaml").read_bytes()
-        snapshot = Snapshot.from_bytes(compile_flags(document, environment="production", version=7))
-        store = Store()
-        digest = keys.digest_of(SHOP)
-        store.install(PROJECT, [Served(PRODUCTION, snapshot, "7", 0.0)])
-        grant = Grant(digest, "DemoShopServer00", KeyKind.SERVER, PROJECT, (PRODUCTION,), None)
-        store.install_keys(PROJECT, [grant])
+        blob = compile_flags(document, environment="production", version=7)
+        page, records = Page(1), list[ProjectRecord]()
+        store = Store(page, records.append)
+        published = SnapshotFiles(state).write(PRODUCTION, 7, blob)
+        store.install(PROJECT, (published,), version=7, document=b"d", compiler="c")
+        store.install_keys(
+            PROJECT, [KeyGrant(keys.digest_of(SHOP), "DemoShopServer00", KeyKind.SERVER, ("production",))]
+        )
+        page.position = Journal(state).append(records)
+        page.confirmed_at = time.monotonic()
+        catalog = Catalog(state, page, page.block(0), budget=1 << 30)
+        catalog.refresh()
         self.wire = Wire()
         timeouts = {f"{each}_timeout": timeout for each in ("head", "body", "keepalive")}
         front: Any = Front
         self.front = front(
-            self,
-            store,
-            lambda: self.wire,
-            bucket_of=None,
-            count=lambda *_: None,
-            took=lambda *_: None,
-            bounds=(0.1,),
-            max_body=1 << 23,
-            **timeouts,
+            self, catalog, page, page.block(0), lambda: self.wire, request_rate=0.0, max_body=1 << 23, **timeouts
         )
 
     def call_soon(self, callback: Callable[[], object]) -> None:
@@ -121,8 +125,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench()
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bench"))
 
 
 def expected_of(whole: bytes) -> tuple[int, bytes | None]:

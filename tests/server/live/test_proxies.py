@@ -14,9 +14,7 @@ import json
 import os
 import random
 import ssl
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +22,7 @@ import uvloop
 
 from tests.server.live.corpus import MANY, ONE, SMUGGLING, VALID, message, mutated
 from tests.server.live.proxies import MISSING, Address, Proxy, installed, proxy
-from tests.server.running import BATCH, BULK, PATIENCE, ROOT, SHOP, Running, running
+from tests.server.running import BATCH, BULK, PATIENCE, SHOP, Running, running
 
 MUTATED = 100_000 if os.environ.get("BURGEE_PROFILE") == "nightly" else 1_000
 NAMES = ("nginx", "nginx-unbuffered", "haproxy")
@@ -42,15 +40,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module", params=LISTENS)
 def server(
-    samples: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    own_samples: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Running]:
     arguments: tuple[str, ...] = ()
     if request.param == "unix":
-        shown = subprocess.run([sys.executable, "-m", "server.cli", "serve", "--help"], capture_output=True, cwd=ROOT)
-        if b"--unix-socket" not in shown.stdout:
-            pytest.skip("burgee serve has no --unix-socket")
         arguments = ("--unix-socket", str(tmp_path_factory.mktemp("socket") / "burgee.sock"))
-    with running(samples, *arguments, "--head-timeout", "5", "--body-timeout", "5") as started:
+    with running(own_samples(), *arguments, "--head-timeout", "5", "--body-timeout", "5") as started:
         yield started
 
 
