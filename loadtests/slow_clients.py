@@ -210,7 +210,16 @@ def main() -> None:
             server.wait(30)
     p99 = [statistics.median(percentile(each, 0.99) for each in rounds) for rounds in (alone, beside)]
     p50 = [statistics.median(percentile(each, 0.5) for each in rounds) for rounds in (alone, beside)]
-    figures = {"p50_ms": p50, "p99_ms": p99, "ratio": p99[1] / p99[0], "memory_mb": [before, most_held], "held": held}
+    best = [min(percentile(each, 0.99) for each in rounds) for rounds in (alone, beside)]  # the quietest round of each
+    ratios = [p99[1] / p99[0], best[1] / best[0]]
+    figures = {
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "best_p99_ms": best,
+        "ratios": ratios,
+        "memory_mb": [before, most_held],
+        "held": held,
+    }
     if options.json:
         print(json.dumps(figures))
         return
@@ -218,7 +227,7 @@ def main() -> None:
     print(f"alone:              p50 {p50[0]:7.2f} ms   p99 {p99[0]:7.2f} ms   server {before:6.1f} MB")
     print(f"beside {slow_count:5,} slow:  p50 {p50[1]:7.2f} ms   p99 {p99[1]:7.2f} ms   server {most_held:6.1f} MB")
     print(f"connections held at the end of each round: {held}")
-    print(f"p99 beside slow clients is {figures['ratio']:.2f} x the p99 alone")
+    print(f"p99 beside slow clients is {ratios[0]:.2f} x the p99 alone; of the quietest rounds {ratios[1]:.2f} x")
 
 
 if __name__ == "__main__":

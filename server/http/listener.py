@@ -97,9 +97,12 @@ def _of_what_we_speak(handler: Callable[[web.BaseRequest], Awaitable[web.StreamR
             request._version = HttpVersion11  # of the answer
             return _last_answer(400, _NOT_HTTP)
         try:
-            return await handler(request)
+            response = await handler(request)
         except (web.HTTPExpectationFailed, UnicodeError):  # aiohttp's, where there is no route; it would repeat it
             return _last_answer(417, "the expectation cannot be met")
+        if "Transfer-Encoding" in request.headers:
+            response.force_close()  # aiohttp takes the last trailer of a request for a header of the one that follows
+        return response
 
     return handle
 

@@ -138,6 +138,28 @@ def test_chunks_that_are_none(limited: Running, framed: bytes) -> None:
     assert status_of(limited.raw(closing(chunked(framed=framed)))) == 400
 
 
+TRAILERS = (
+    "Content-Type: application/json",
+    "Burgee-Environment: staging",
+    "If-None-Match: *",
+    f"X-API-Key: {'x' * 9}",
+)
+
+
+@pytest.mark.parametrize("trailer", TRAILERS)
+def test_a_trailer_is_no_header_of_the_request_that_follows(limited: Running, trailer: str) -> None:
+    """Behind a proxy the request that follows on the same connection is somebody else's."""
+    first = chunked(framed=chunks(ONE, trailer), path=BULK)
+    follows = message(BULK, ONE, CLOSE)
+    with socket.create_connection(limited.address, timeout=PATIENCE) as connection:
+        connection.sendall(first)
+        answer = connection.recv(65536)
+        assert status_of(answer) == 200
+        assert b"\r\nConnection: close\r\n" in answer
+    both = limited.raw(first + follows)
+    assert both.count(b"HTTP/1.1 ") + both.count(b"HTTP/1.0 ") == 1  # and no answer to what follows
+
+
 # What else is not as it seems
 
 
