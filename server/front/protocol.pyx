@@ -41,6 +41,7 @@ cdef enum:
     MAX_BODY = 16 << 20  # bytes; what the engine takes
     MAX_WRITTEN = 1 << 18  # bytes of answers after which the rest waits for its turn
 
+cdef double TICK = 1.0  # seconds between two looks at the clock
 cdef int OK = STATUS_CODES.index(200), NOT_MODIFIED = STATUS_CODES.index(304), BAD_REQUEST = STATUS_CODES.index(400)
 cdef int NOT_FOUND = STATUS_CODES.index(404), TIMED_OUT = STATUS_CODES.index(408), TOO_MANY = STATUS_CODES.index(429)
 cdef double[TIMES - 1] LIMITS  # seconds: upper bounds of the buckets of durations
@@ -107,9 +108,10 @@ cdef class Front:
         self.request_cost = <int64_t>(1e9 / request_rate) if request_rate else 0
         self.request_burst = <int64_t>(max(request_rate, 1.0) * self.request_cost)
         self.max_body = min(max_body, MAX_BODY)
-        self.head_timeout = head_timeout
-        self.body_timeout = body_timeout
-        self.keepalive_timeout = keepalive_timeout
+        # The clock may be a tick behind when a deadline is set by it, and nobody is to have less time than was said.
+        self.head_timeout = head_timeout + TICK
+        self.body_timeout = body_timeout + TICK
+        self.keepalive_timeout = keepalive_timeout + TICK
         self.entries = {}
         self.entries_of = {}
         self.position = 0
@@ -319,6 +321,10 @@ cdef class _Connection:
                 break
             if state == SCAN_REQUEST and n - offset < <Py_ssize_t>r.head + r.body:
                 if not self.in_body:
+                    if self.entry_of(&r) is None:  # nobody's body is kept: it is refused by its head
+                        self.write(first, more)
+                        self.hand_over(data[offset:])
+                        return 0
                     self.deadline = front.clock + front.body_timeout
                     self.in_body = True
                 self.keep(data, offset, <Py_ssize_t>r.head + r.body)

@@ -1,25 +1,72 @@
-"""aiohttp's listener, but for what it says about a message that is not HTTP.
+"""aiohttp's listener, but for what it says about a message that is not HTTP, and how long it waits for a client.
 
 aiohttp answers such a message, and logs it, with the offending line: which may be the one with the key. This answers
-`400 {"errorDetails": "the request is not well-formed HTTP"}` and logs nothing.
+`400 {"errorDetails": "the request is not well-formed HTTP"}` and logs nothing; so too what says it is HTTP/2.0 or 0.9.
+Where aiohttp waits for long, or for ever (for the rest of a head; for a client that does not read its answer), the
+connection has the deadlines that the front gives it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 from server.http.failures import failure
 
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 
+_NOT_HTTP = "the request is not well-formed HTTP"
+
 
 class _Connection(RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_head_timeout", "_head_timer", "_unread_timer")
+
+    def __init__(self, server: web.Server, *, head_timeout: float, **arguments: Any) -> None:
+        super().__init__(server, **arguments)
+        self._head_timeout = head_timeout
+        self._head_timer: asyncio.TimerHandle | None = None  # until the rest of a head
+        self._unread_timer: asyncio.TimerHandle | None = None  # until the client reads on
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(self._head_timeout, self.force_close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_came()
+        self._reads_on()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count > before:
+            self._head_came()
+        elif self._head_timer is None and self._waiter is not None and not self._waiter.done():  # between requests
+            self._head_timer = self._loop.call_later(self._head_timeout, self.force_close)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._unread_timer is None and self.transport is not None:
+            self._unread_timer = self._loop.call_later(self.keepalive_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._reads_on()
+        super().resume_writing()
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _reads_on(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def handle_error(
         self,
@@ -30,10 +77,13 @@ class _Connection(RequestHandler):
     ) -> web.StreamResponse:
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
-        details = "the request is not well-formed HTTP" if status < 500 else "an internal error"
-        response = failure(status, details)
-        response.force_close()
-        return response
+        return _last_answer(status, _NOT_HTTP if status < 500 else "an internal error")
+
+
+def _last_answer(status: int, details: str) -> web.Response:
+    response = failure(status, details, headers={"Server": "burgee"})
+    response.force_close()
+    return response
 
 
 class _Server(web.Server):
@@ -41,10 +91,29 @@ class _Server(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+def _of_what_we_speak(handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> Any:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request._version not in (HttpVersion10, HttpVersion11):  # `.version` would stay what it is
+            request._version = HttpVersion11  # of the answer
+            return _last_answer(400, _NOT_HTTP)
+        try:
+            response = await handler(request)
+        except (web.HTTPExpectationFailed, UnicodeError):  # aiohttp's, where there is no route; it would repeat it
+            return _last_answer(417, "the expectation cannot be met")
+        if "Transfer-Encoding" in request.headers:
+            response.force_close()  # aiohttp takes the last trailer of a request for a header of the one that follows
+        return response
+
+    return handle
+
+
 class Runner(web.AppRunner):
-    def __init__(self, app: web.Application, *, keepalive_timeout: float, shutdown_timeout: float) -> None:
+    def __init__(
+        self, app: web.Application, *, head_timeout: float, keepalive_timeout: float, shutdown_timeout: float
+    ) -> None:
         super().__init__(
             app,
+            head_timeout=head_timeout,
             access_log=None,
             logger=_SILENT,
             auto_decompress=False,
@@ -61,7 +130,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made: Any = await super()._make_server()
         return _Server(
-            made.request_handler,
+            _of_what_we_speak(made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),

@@ -79,7 +79,12 @@ async def act(
         stack.callback(compiler.close)
         stack.push_async_callback(watcher.stop)
         app = management_plane(store, publisher, page, metrics)
-        runner = Runner(app, keepalive_timeout=settings.keepalive_timeout, shutdown_timeout=1.0)
+        runner = Runner(
+            app,
+            head_timeout=settings.head_timeout,
+            keepalive_timeout=settings.keepalive_timeout,
+            shutdown_timeout=1.0,
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, management).start()

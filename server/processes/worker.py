@@ -75,7 +75,12 @@ async def work(
     catalog.refresh()
     limit = LimitRate(page, settings.rate_limit) if settings.rate_limit else None
     app = data_plane(settings, catalog, block, limit)
-    runner = Runner(app, keepalive_timeout=settings.keepalive_timeout, shutdown_timeout=settings.shutdown_timeout)
+    runner = Runner(
+        app,
+        head_timeout=settings.head_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+        shutdown_timeout=settings.shutdown_timeout,
+    )
     await runner.setup()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)

@@ -1,0 +1,234 @@
+"""What slow clients cost the others: the latency of a right client alone, and beside thousands of slow ones.
+
+    python loadtests/slow_clients.py --heads 2000 --bodies 500 --readers 500
+
+An open-loop client (a request is due every so often, whatever became of those before; its latency counts from when it
+was due) asks for one flag. Rounds alternate: alone, then beside the slow ones, which are another process and come back
+as often as they are let go. The figure is the ratio of the two p99s of one run; the slow ones share the same cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY = "burgee_server_DemoShopServer00_ADemoKeyThatEverybodyKnows000000000000000002e3IFk"
+FLAG = "/ofrep/v1/evaluate/flags/new-checkout"
+CONTEXT = b'{"context":{"targetingKey":"u-1","country":"DE"}}'
+DRIP = 0.5  # seconds between two bytes of a slow client
+Address = tuple[str, int]
+
+
+def message(path: str, body: bytes, length: int | None = None, *more: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {KEY}"]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(body) if length is None else length}", *more]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Client(asyncio.Protocol):
+    """One right request at a time, framed by its length."""
+
+    def __init__(self) -> None:
+        self.answered: asyncio.Future[None] | None = None
+        self.rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        self.rest += data
+        head, found, body = self.rest.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) if found else 1
+        if len(body) >= length and self.answered is not None:
+            self.rest = b""
+            if head.startswith(b"HTTP/1.1 200 "):
+                self.answered.set_result(None)
+            else:
+                self.answered.set_exception(RuntimeError(head.decode()))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.answered is not None and not self.answered.done():
+            self.answered.set_exception(error or ConnectionResetError("closed"))
+
+
+async def measure(address: Address, rate: float, seconds: float) -> list[float]:
+    """Latencies in seconds, from when each request was due."""
+    loop = asyncio.get_running_loop()
+    idle: list[Client] = []
+    latencies: list[float] = []
+
+    async def ask(due: float) -> None:
+        client = idle.pop() if idle else (await loop.create_connection(Client, *address))[1]
+        client.answered = loop.create_future()
+        client.transport.write(message(FLAG, CONTEXT))
+        await client.answered
+        latencies.append(time.perf_counter() - due)
+        idle.append(client)
+
+    began = time.perf_counter()
+    asking = set()
+    for number in range(int(rate * seconds)):
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        asking.add(asyncio.create_task(ask(due)))
+    await asyncio.gather(*asking)
+    for client in idle:
+        client.transport.close()
+    return latencies
+
+
+class Slow(asyncio.Protocol):
+    def __init__(self, first: bytes, drip: bytes, *, reads: bool) -> None:
+        self.first, self.drip, self.reads = first, drip, reads
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        if not self.reads:
+            self.transport.pause_reading()
+        self.transport.write(self.first)
+        self.more()
+
+    def more(self) -> None:
+        if not self.lost.done() and not self.transport.is_closing():
+            if self.drip:
+                self.transport.write(self.drip)
+            asyncio.get_running_loop().call_later(DRIP, self.more)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost.set_result(None)
+
+
+async def slow_ones(address: Address, heads: int, bodies: int, readers: int) -> None:
+    big = json.dumps({"contexts": [{"targetingKey": str(n)} for n in range(200)]}).encode()
+    expecting = message(FLAG, b"", len(CONTEXT), "Expect: 100-continue")
+    kinds = [
+        (heads // 2, b"POST /v1/evaluate HTTP/1.1\r\nHost: a\r\nX: ", b"y", True),
+        (heads - heads // 2, b"GET / HTTP/1.1\r\nX: ", b"y", True),
+        (bodies // 2, message("/v1/evaluate", b"", 100_000), b" ", True),
+        (bodies - bodies // 2, expecting, b"", True),
+        (readers, message("/v1/evaluate", big) * 20, b"", False),
+    ]
+
+    async def keep_on(first: bytes, drip: bytes, reads: bool, wait: float) -> None:
+        await asyncio.sleep(wait)
+        while True:
+            try:
+                _, slow = await asyncio.get_running_loop().create_connection(
+                    lambda: Slow(first, drip, reads=reads), *address
+                )
+                await slow.lost
+            except OSError:
+                await asyncio.sleep(0.1)
+
+    total = sum(count for count, *_ in kinds)
+    await asyncio.gather(
+        *(keep_on(first, drip, reads, 3 * n / total) for count, first, drip, reads in kinds for n in range(count))
+    )
+
+
+def be_slow(address: Address, heads: int, bodies: int, readers: int) -> None:
+    uvloop.run(slow_ones(address, heads, bodies, readers))
+
+
+def memory_of(pid: int) -> float:
+    """Megabytes of the process and its children, what they share counted once."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    own = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) / 1024
+    return own + sum(memory_of(int(each)) for each in children)
+
+
+def descriptors_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return len(os.listdir(f"/proc/{pid}/fd")) + sum(descriptors_of(int(each)) for each in children)
+
+
+def percentile(latencies: list[float], share: float) -> float:
+    """Milliseconds."""
+    return sorted(latencies)[min(len(latencies) - 1, int(len(latencies) * share))] * 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--heads", type=int, default=2_000, help="connections that drip a head")
+    parser.add_argument("--bodies", type=int, default=500, help="that drip a body, or announce one that never comes")
+    parser.add_argument("--readers", type=int, default=500, help="that ask for large answers and never read")
+    parser.add_argument("--rate", type=float, default=500.0, help="right requests a second")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with tempfile.TemporaryDirectory() as state:
+        command = [sys.executable, "-m", "server.cli", "serve", "--json", "--port", "0", "--management-port", "0"]
+        command += ["--tenants", str(ROOT / "examples" / "tenants"), "--state", state, "--workers", "1"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+        assert server.stdout is not None
+        try:
+            printed = b""
+            while not printed.rstrip().endswith(b"}"):
+                printed += server.stdout.readline()
+            host, _, port = json.loads(printed)["data"].rpartition("//")[2].rpartition(":")
+            address = (host, int(port))
+            alone, beside, held = [], [], []
+            idle = descriptors_of(server.pid)
+            uvloop.run(measure(address, options.rate, 2.0))
+            before = most_held = memory_of(server.pid)
+            for _ in range(options.rounds):
+                alone.append(uvloop.run(measure(address, options.rate, options.seconds)))
+                arguments = (address, options.heads, options.bodies, options.readers)
+                slow = multiprocessing.get_context("spawn").Process(target=be_slow, args=arguments)
+                slow.start()
+                try:
+                    time.sleep(5.0)  # until they are there
+                    beside.append(uvloop.run(measure(address, options.rate, options.seconds)))
+                    most_held = max(most_held, memory_of(server.pid))
+                    held.append(descriptors_of(server.pid) - idle)
+                finally:
+                    slow.kill()
+                    slow.join()
+                time.sleep(2.0)
+        finally:
+            server.terminate()
+            server.wait(30)
+    p99 = [statistics.median(percentile(each, 0.99) for each in rounds) for rounds in (alone, beside)]
+    p50 = [statistics.median(percentile(each, 0.5) for each in rounds) for rounds in (alone, beside)]
+    best = [min(percentile(each, 0.99) for each in rounds) for rounds in (alone, beside)]  # the quietest round of each
+    ratios = [p99[1] / p99[0], best[1] / best[0]]
+    figures = {
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "best_p99_ms": best,
+        "ratios": ratios,
+        "memory_mb": [before, most_held],
+        "held": held,
+    }
+    if options.json:
+        print(json.dumps(figures))
+        return
+    slow_count = options.heads + options.bodies + options.readers
+    print(f"alone:              p50 {p50[0]:7.2f} ms   p99 {p99[0]:7.2f} ms   server {before:6.1f} MB")
+    print(f"beside {slow_count:5,} slow:  p50 {p50[1]:7.2f} ms   p99 {p99[1]:7.2f} ms   server {most_held:6.1f} MB")
+    print(f"connections held at the end of each round: {held}")
+    print(f"p99 beside slow clients is {ratios[0]:.2f} x the p99 alone; of the quietest rounds {ratios[1]:.2f} x")
+
+
+if __name__ == "__main__":
+    main()
