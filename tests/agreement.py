@@ -180,7 +180,8 @@ def walked(explanation: Explanation) -> Normal:
     split = explanation.split
     if explanation.decided_by == "prerequisite":
         unmet = next(step for step in explanation.prerequisites if step.outcome == "passed over")
-        return Normal(value, explanation.variant, "DEFAULT", None, "PREREQUISITE_FAILED", unmet.flag)
+        named = unmet.flag if "prerequisite" in explanation.metadata else None
+        return Normal(value, explanation.variant, "DEFAULT", None, "PREREQUISITE_FAILED", named)
     if explanation.decided_by == "disabled":
         return Normal(value, explanation.variant, "DISABLED", None)
     if split is not None and split.variant is None:

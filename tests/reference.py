@@ -383,7 +383,9 @@ class _World:
             return self.serve(flag, flag.off_variant, "DISABLED")
         for prerequisite in flag.prerequisites:
             if self.answer(prerequisite.flag).variant not in prerequisite.variants:
-                cause = {"cause": "PREREQUISITE_FAILED", "prerequisite": prerequisite.flag}
+                cause = {"cause": "PREREQUISITE_FAILED"}
+                if not flag.client_visible:
+                    cause["prerequisite"] = prerequisite.flag
                 return self.serve(flag, flag.off_variant, "DEFAULT", cause)
         for rule in flag.rules:
             if self.condition(rule.when) is True:

@@ -35,6 +35,7 @@ class Outcomes:
         self._fragments: list[bytes] = []
         self._length = 0
         self._place = flag.place
+        self._client_visible = flag.client_visible
         self._key = b'{"key":' + _quoted(flag.key)
         self._variants = {variant.name: (i, variant) for i, variant in enumerate(flag.variants)}
         self._known: dict[tuple[str | None, Reason, str | None], int] = {}
@@ -55,7 +56,9 @@ class Outcomes:
         bits, metadata = 0, b""
         if unmet is not None:
             bits = OUTCOME_METADATA
-            metadata = b',"metadata":{"cause":"PREREQUISITE_FAILED","prerequisite":' + _quoted(unmet) + b"}"
+            # Who may see this flag may not be meant to know that there is the other.
+            name = b"" if self._client_visible else b',"prerequisite":' + _quoted(unmet)
+            metadata = b',"metadata":{"cause":"PREREQUISITE_FAILED"' + name + b"}"
         fragment = self._key + value + b',"reason":"' + reason.name.encode() + b'"' + metadata + b"}"
         self.records.append(Outcome(self._length, len(fragment), index, reason, bits))
         self._fragments.append(fragment + b",")

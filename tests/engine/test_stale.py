@@ -118,7 +118,6 @@ def test_by_hand() -> None:
     unmet = snapshot.evaluate_json(b'{"context":{"created":0}}', "checkout", stale=61, now=0)
     assert json.loads(unmet)["metadata"] == {
         "cause": "PREREQUISITE_FAILED",
-        "prerequisite": "payments",
         "flagSetId": "acme/shop/production",
         "version": "17",
         "ageSeconds": 61,

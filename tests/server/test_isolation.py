@@ -314,7 +314,6 @@ def test_a_client_key_never_sees_what_is_hidden(server: Running, credentials: Ke
     assert SECRET.encode() in server.post(BULK, ONE, key=credentials.server).body
 
 
-@pytest.mark.xfail(reason="the metadata of PREREQUISITE_FAILED names the flag, whether or not the caller may see it")
 @pytest.mark.parametrize("form", ["full", "compact"])
 def test_a_hidden_prerequisite_is_not_named(server: Running, credentials: Keys, form: str) -> None:
     replies = [
