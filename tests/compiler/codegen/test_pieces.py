@@ -90,16 +90,14 @@ def test_prerequisites() -> None:
     tests = [reader.TESTS[each.test] for each in reader.PREREQUISITES]
     assert [(test.kind, test.subject) for test in tests] == [(3, reader.flag_index("other")), (3, 0)]
     assert [reader.GATE_VARIANTS[test.first] for test in tests] == [0, 1]
+    assert record.bits == 2 and record.bit_count == 1
+    assert [reader.path(reader.FLAG_NODES[record.first_node])] == [("country",)]
 
 
 def test_a_flag_that_clients_see_does_not_name_its_prerequisite() -> None:
     seen = flag("f", prerequisites=[("other", "on")], client_visible=True)
-    reader = Reader(blob(environment(seen, flag("other", (COUNTRY, "on")))))
-    assert reader.fragments(reader.FLAGS[reader.flag_index("f")])[-1] == answer(
-        "off", "DEFAULT", metadata={"cause": "PREREQUISITE_FAILED"}
-    )
-    assert record.bits == 2 and record.bit_count == 1
-    assert [reader.path(reader.FLAG_NODES[record.first_node])] == [("country",)]
+    reader, record = only(seen, flag("other", (COUNTRY, "on")))
+    assert reader.fragments(record)[-1] == answer("off", "DEFAULT", metadata={"cause": "PREREQUISITE_FAILED"})
 
 
 def test_gates() -> None:
