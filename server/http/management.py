@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from heapq import nsmallest
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from server.shared.page import Page
 from server.state.publisher import Publisher
 from server.state.records import Published
 from server.state.store import ProjectStatus, Store
-from server.types import Problem, ProjectId
+from server.types import Problem, ProjectId, SourceState
 from server.version import version
 
 PAGE = 100
@@ -53,12 +54,13 @@ class Management:
 
     async def status(self, request: web.Request) -> web.Response:
         limit = _limit_of(request)
-        tenant, after = request.query.get("tenant"), request.query.get("after", "")
-        rows = [
+        tenant, state, after = request.query.get("tenant"), _state_of(request), request.query.get("after", "")
+        wanted = (
             each
-            for each in sorted(self._rows(), key=lambda row: row[0])
-            if each[0] > after and (tenant is None or each[0].startswith(f"{tenant}/"))
-        ]
+            for each in self._rows()
+            if each[0] > after and tenant in (None, each[1].tenant) and state in (None, each[2].state)
+        )
+        rows = nsmallest(limit + 1, wanted, key=lambda row: row[0])
         page = rows[:limit]
         body = {
             "version": version(),
@@ -126,6 +128,13 @@ def _limit_of(request: web.Request) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_PAGE:
         raise Refused(400, f"`limit` must be a number from 1 to {LARGEST_PAGE}")
     return int(text)
+
+
+def _state_of(request: web.Request) -> SourceState | None:
+    text = request.query.get("state")
+    if text is not None and text not in set(SourceState):
+        raise Refused(400, f"`state` must be one of {', '.join(SourceState)}")
+    return SourceState(text) if text is not None else None
 
 
 def _error(problem: Problem | None) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ def test_health_and_readiness(server: Running) -> None:
 
 def test_nothing_is_evaluated_here_and_nothing_is_managed_there(server: Running) -> None:
     assert server.manage(BULK, "POST").status == 404
-    for path in ("/healthz", "/readyz", "/metrics", "/status"):
+    for path in ("/healthz", "/readyz", "/metrics", "/status", "/evaluations"):
         assert server.request("GET", path).status == 404
 
 
@@ -52,6 +52,12 @@ def test_status_comes_in_pages_and_by_tenant(server: Running) -> None:
         "game/backend/live"
     ]
     assert server.manage("/status?tenant=gam").json["environments"] == []
+
+
+def test_status_by_state(server: Running) -> None:
+    assert len(server.manage("/status?state=valid").json["environments"]) == 5
+    assert server.manage("/status?state=stale").json["environments"] == []
+    assert server.manage("/status?state=odd").status == 400
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1001", "", "9" * 30, "\u0663"])
