@@ -2,18 +2,35 @@
 
     log.info("document installed", project="shop/web", version=17)
 
-becomes `{"event": "document installed", "project": "shop/web", "version": 17, "level": "info", "time": "…"}`.
-Keys, contexts and bodies are never logged; a key is named by its selector.
+becomes `{"event": "document installed", "project": "shop/web", "version": 17, "process": "agent", "pid": 1720,
+"level": "info", "time": "…"}`. Keys, contexts and bodies are never logged; a key is named by its selector.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import structlog
 
 from server.settings import LogFormat, LogLevel
+
+_process = "supervisor"
+
+
+def call_process(name: str) -> None:
+    """What the log calls this process from now on."""
+    global _process
+    _process = name
+
+
+def _add_process(
+    logger: structlog.typing.WrappedLogger, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event.setdefault("process", _process)
+    event.setdefault("pid", os.getpid())  # the supervisor's lines about another process have that one's
+    return event
 
 
 def configure_logs(form: LogFormat, level: LogLevel) -> None:
@@ -25,6 +42,7 @@ def configure_logs(form: LogFormat, level: LogLevel) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _add_process,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             *([structlog.processors.format_exc_info] if form == "json" else []),

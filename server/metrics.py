@@ -1,5 +1,7 @@
 """What Prometheus scrapes: base units, one prefix, and no label that names a tenant, an environment or a flag.
 
+Labels of environments and flags are there only where the operator asks for them: server/evaluations/series.py.
+
 The agent answers for all processes. Workers count in the shared page, where counts outlive them; what the agent does
 itself it counts as it happens; what is served is read from the store when somebody scrapes.
 """
@@ -44,6 +46,15 @@ class AgentMetrics:
             "from the change of a document's file to every worker being able to see it",
             buckets=_PROPAGATION,
             registry=registry,
+        )
+        self.lost_counts = Counter(
+            "burgee_evaluation_counts_lost", "evaluations that are in no count per flag", registry=registry
+        )
+        self.count_failures = Counter(
+            "burgee_evaluation_counts_failures", "writes of counts that failed", registry=registry
+        )
+        self.lost_events = Counter(
+            "burgee_telemetry_lost", "OpenTelemetry events that did not arrive", registry=registry
         )
         registry.register(_StoreCollector(store))
         registry.register(_WorkersCollector(page))

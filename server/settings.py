@@ -52,6 +52,21 @@ class Settings:
     compile_workers: int = _setting(1, "processes that compile documents", least=1)
     drain_delay: float = _setting(0.0, "seconds to go on serving, not ready, after SIGTERM", least=0.0)
     shutdown_timeout: float = _setting(10.0, "seconds for requests in flight to finish after that", least=0.0)
+    counts_interval: float = _setting(
+        5.0,
+        "seconds between two looks at how often each flag answered what; 0 to count nothing",
+        least=0.0,
+        most=3600.0,
+    )
+    metrics_environments: str = _setting(
+        "", "environments with series of their own in /metrics: globs, as shop/web/production,bank/*"
+    )
+    metrics_top: int = _setting(0, "so many of the busiest environments have them too", least=0, most=1000)
+    metrics_flags: str = _setting("", "environments (globs) whose flags have series of their own")
+    telemetry_sample: float = _setting(
+        0.0, "share of the requests that become OpenTelemetry events; 0 for none", least=0.0, most=1.0
+    )
+    telemetry_context_ids: bool = _setting(False, "name the targeting key in those: personal data")
     log_format: LogFormat = _setting("json", "one JSON object a line, or text for people")
     log_level: LogLevel = _setting("info", "least severe event that is logged")
     access_log: bool = _setting(False, "log every request (without bodies, keys or queries)")

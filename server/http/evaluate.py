@@ -10,6 +10,7 @@ from typing import Literal
 from aiohttp import web
 
 from engine import error_code_of
+from server.evaluations.telemetry import Telemetry
 from server.http.authenticate import GRANT
 from server.http.body import ReadBody
 from server.http.environment import answer_headers, served_for
@@ -20,9 +21,10 @@ MSGPACK = ("application/msgpack", "application/vnd.msgpack")
 
 
 class Evaluate:
-    def __init__(self, catalog: Catalog, read_body: ReadBody) -> None:
+    def __init__(self, catalog: Catalog, read_body: ReadBody, telemetry: Telemetry | None) -> None:
         self._catalog = catalog
         self._read_body = read_body
+        self._telemetry = telemetry
 
     async def batch(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
@@ -31,6 +33,8 @@ class Evaluate:
         encoding: Literal["json", "msgpack"] = "json" if media_type == JSON else "msgpack"
         reply = served.snapshot.evaluate_batch(body, encoding=encoding, client=request[GRANT].client)
         failed = error_code_of(reply) is not None
+        if self._telemetry is not None and self._telemetry.sampled():
+            self._telemetry.record(served, body, reply, packed=encoding == "msgpack" and not failed)
         return web.Response(
             status=400 if failed else 200,
             body=reply,

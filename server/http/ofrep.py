@@ -14,6 +14,7 @@ from datetime import datetime
 from aiohttp import web
 
 from engine import error_code_of
+from server.evaluations.telemetry import Telemetry
 from server.http.authenticate import GRANT
 from server.http.body import ReadBody
 from server.http.environment import answer_headers, served_for
@@ -24,14 +25,17 @@ STATUS_OF: Mapping[str | None, int] = {None: 200, "FLAG_NOT_FOUND": 404}  # any 
 
 
 class Ofrep:
-    def __init__(self, catalog: Catalog, read_body: ReadBody) -> None:
+    def __init__(self, catalog: Catalog, read_body: ReadBody, telemetry: Telemetry | None) -> None:
         self._catalog = catalog
         self._read_body = read_body
+        self._telemetry = telemetry
 
     async def flag(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
         served = served_for(request, self._catalog)
         reply = served.snapshot.evaluate_json(body, request.match_info["key"], client=request[GRANT].client)
+        if self._telemetry is not None and self._telemetry.sampled():
+            self._telemetry.record(served, body, reply)
         return web.Response(
             status=STATUS_OF.get(error_code_of(reply), 400),
             body=reply,
@@ -48,6 +52,8 @@ class Ofrep:
         tag, reply = served.snapshot.evaluate_json_if_changed(body, known, client=request[GRANT].client)
         if reply is None:
             return web.Response(status=304, headers={**headers, "ETag": tag})
+        if self._telemetry is not None and self._telemetry.sampled():
+            self._telemetry.record(served, body, reply)
         if error_code_of(reply) is not None:
             return web.Response(status=400, body=reply, content_type=JSON, headers=headers)
         headers["ETag"] = tag

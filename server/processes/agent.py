@@ -1,6 +1,6 @@
 """The agent: the composition root of everything that does not answer evaluations.
 
-journal -> store -> watcher, compiler, publisher -> shared page; and the management port
+journal -> store -> watcher, compiler, publisher -> shared page; workers' counts -> database; and the management port
 """
 
 from __future__ import annotations
@@ -14,6 +14,12 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from server.evaluations.collector import Collector
+from server.evaluations.database import DatabaseThread
+from server.evaluations.export import Export
+from server.evaluations.flags import keep_pruned
+from server.evaluations.messages import Counted
+from server.evaluations.series import EnvironmentSeries
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.http.management import Management
@@ -34,13 +40,16 @@ from server.types import ProjectId
 BEAT = 1.0  # seconds
 
 
-def management_plane(store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics) -> web.Application:
+def management_plane(
+    store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, export: Export
+) -> web.Application:
     app = web.Application(middlewares=[AnswerFailures()])
     management = Management(store, publisher, page, metrics)
     app.router.add_get("/healthz", management.healthz)
     app.router.add_get("/readyz", management.readyz)
     app.router.add_get("/metrics", management.metrics)
     app.router.add_get("/status", management.status)
+    app.router.add_get("/evaluations", export.evaluations)
     return app
 
 
@@ -69,6 +78,16 @@ async def act(
     if not page.confirmed_at:
         page.confirmed_at = time.monotonic()
     compiler = Compiler(settings.compile_workers)
+    series = _series(settings, store, metrics)
+
+    def heard(message: Counted) -> None:
+        metrics.lost_counts.inc(message.lost)
+        metrics.lost_events.inc(message.lost_events)
+        if series:
+            series.hear(message)
+
+    database = DatabaseThread(state)
+    collector = Collector(doors.agent, database, heard, metrics.count_failures.inc)
 
     def new_project(identity: ProjectId) -> Project:
         return Project(identity, store, files, publisher.committed, compiler, metrics, settings.settle_time)
@@ -76,9 +95,11 @@ async def act(
     watcher = Watcher(settings.tenants, store, new_project)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(journal.close)
+        stack.push_async_callback(database.close)
+        stack.push_async_callback(collector.finish)
         stack.callback(compiler.close)
         stack.push_async_callback(watcher.stop)
-        app = management_plane(store, publisher, page, metrics)
+        app = management_plane(store, publisher, page, metrics, Export(database, store, files))
         runner = Runner(
             app,
             head_timeout=settings.head_timeout,
@@ -95,7 +116,8 @@ async def act(
             loaded()
             await watcher.watch(settings.poll_interval)
 
-        tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), _beat(block))]
+        counting = (collector.run(), keep_pruned(database, store, files))
+        tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), _beat(block), *counting)]
         os.write(ready, b"r")
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +126,16 @@ async def act(
                 each.result()  # they only end by an exception
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _series(settings: Settings, store: Store, metrics: AgentMetrics) -> EnvironmentSeries | None:
+    """None by default: no label names an environment then."""
+    environments, top, flags = settings.metrics_environments, settings.metrics_top, settings.metrics_flags
+    if not (environments or top or flags):
+        return None
+    series = EnvironmentSeries(store, environments=environments, top=top, flags=flags)
+    metrics.registry.register(series)
+    return series
 
 
 async def _beat(block: Block) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 from collections.abc import Callable
 
 import structlog
 import uvloop
 
+from server.logs import call_process
 from server.processes.agent import act
 from server.processes.inherited import AGENT, Inherited
 from server.processes.sockets import open_sockets
@@ -28,6 +30,7 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
     """
     workers = settings.worker_count()
     lock = _lock_state(settings)
+    _check_telemetry(settings)
     tls_context(settings)  # what is wrong with the certificate is better said once, here
     page = Page(2 * (workers + 1))  # a process and its successor
     sockets = open_sockets(settings, workers, page.block_count)
@@ -35,6 +38,7 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
     log.info("listening", **sockets.addresses, tenants=str(settings.tenants), workers=workers)
 
     def run(inherited: Inherited) -> None:
+        call_process("agent" if inherited.slot == AGENT else f"worker {inherited.slot}")
         block = page.block(inherited.block)
         if inherited.slot == AGENT:
             # Only the first agent has somebody to tell.
@@ -66,6 +70,18 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)
         os.close(lock)
+
+
+def _check_telemetry(settings: Settings) -> None:
+    """Better said once, here, than by every worker. Raises OSError."""
+    if not settings.telemetry_sample:
+        return
+    try:
+        found = importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise OSError("telemetry needs the OpenTelemetry SDK (hint: `pip install 'burgee[telemetry]'`)")
 
 
 def _lock_state(settings: Settings) -> int:

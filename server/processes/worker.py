@@ -11,11 +11,14 @@ import os
 import socket
 import ssl
 import time
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from server.evaluations.tally import Tally
+from server.evaluations.telemetry import Telemetry
 from server.front.protocol import Front
 from server.front.site import FrontSite
 from server.http.authenticate import Authenticate
@@ -31,11 +34,16 @@ from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
 
+if TYPE_CHECKING:
+    from server.evaluations.otlp import Exporter
+
 LAST_REQUESTS = 0.2  # seconds that open connections are kept once no more are accepted: a request may be on its way
 BEAT = 1.0  # seconds
 
 
-def data_plane(settings: Settings, catalog: Catalog, block: Block, limit: LimitRate | None) -> web.Application:
+def data_plane(
+    settings: Settings, catalog: Catalog, block: Block, limit: LimitRate | None, telemetry: Telemetry | None = None
+) -> web.Application:
     read_body = body_reader(settings.max_body_bytes, settings.body_timeout)
     middlewares: list[Middleware] = [  # outermost first
         Observe(catalog, block, access_log=settings.access_log),
@@ -44,7 +52,7 @@ def data_plane(settings: Settings, catalog: Catalog, block: Block, limit: LimitR
         *([limit] if limit else []),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
-    ofrep, evaluate = Ofrep(catalog, read_body), Evaluate(catalog, read_body)
+    ofrep, evaluate = Ofrep(catalog, read_body, telemetry), Evaluate(catalog, read_body, telemetry)
     # A new route opens to nobody before it is in http/authenticate.py's PERMITTED.
     for path, handler, name in (
         ("/v1/evaluate", evaluate.batch, "evaluate"),
@@ -67,14 +75,21 @@ async def work(
 ) -> None:
     """Answer until LEAVE, then drain. `ready` and `alive` as the supervisor gave them."""
     loop = asyncio.get_running_loop()
-    log = structlog.get_logger("worker").bind(pid=os.getpid())
+    log = structlog.get_logger("worker")
     stop = asyncio.Event()
     loop.add_signal_handler(LEAVE, stop.set)
     loop.add_reader(alive, stop.set)
     catalog = Catalog(settings.state_folder(), page, block, budget=settings.memory_budget)
+    exporter = _exporter(settings)
+    tally = Tally(
+        catalog, block, door, settings.counts_interval, lost_events=exporter.newly_lost if exporter else lambda: 0
+    )
+    telemetry = None
+    if exporter:
+        telemetry = Telemetry(exporter.emit, settings.telemetry_sample, context_ids=settings.telemetry_context_ids)
     catalog.refresh()
     limit = LimitRate(page, settings.rate_limit) if settings.rate_limit else None
-    app = data_plane(settings, catalog, block, limit)
+    app = data_plane(settings, catalog, block, limit, telemetry)
     runner = Runner(
         app,
         head_timeout=settings.head_timeout,
@@ -83,6 +98,9 @@ async def work(
     )
     await runner.setup()
     async with contextlib.AsyncExitStack() as stack:
+        if exporter:
+            stack.push_async_callback(exporter.close)
+        stack.push_async_callback(tally.finish)
         stack.push_async_callback(runner.cleanup)
         tls = tls_context(settings)
         site: FrontSite | _PlainSites
@@ -113,14 +131,22 @@ async def work(
             catalog.refresh()
 
         loop.add_reader(door, answer_door)
-        beating = asyncio.create_task(_beat(block))
-        stack.callback(beating.cancel)
+        for each in (_beat(block), tally.run()):
+            stack.callback(asyncio.create_task(each).cancel)
         os.write(ready, b"r")
         log.debug("working")
         await stop.wait()
         await site.stop()
         await asyncio.sleep(LAST_REQUESTS)
         loop.remove_reader(door)
+
+
+def _exporter(settings: Settings) -> Exporter | None:
+    if not settings.telemetry_sample:
+        return None
+    from server.evaluations.otlp import Exporter  # an extra, and seconds of imports
+
+    return Exporter()
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -28,9 +28,9 @@ RETRY_SECONDS = 1.0  # until a journal or a file that could not be read is tried
 
 
 class Served:
-    """One environment as this process answers it. Replaced with another version, never edited but for `used_at`."""
+    """One environment as this process answers it. Replaced with another version, not edited but for the last three."""
 
-    __slots__ = ("id", "project_cell", "published", "snapshot", "used_at", "version")
+    __slots__ = ("counted", "id", "project_cell", "published", "snapshot", "summed", "used_at", "version")
 
     def __init__(self, identity: EnvironmentId, published: Published, snapshot: Snapshot, project_cell: Cell) -> None:
         self.id = identity
@@ -39,6 +39,7 @@ class Served:
         self.version = str(published.version)  # as the `Burgee-Version` header has it
         self.project_cell = project_cell
         self.used_at = time.monotonic()
+        self.summed = self.counted = 0  # of snapshot.evaluated: what server/evaluations/tally.py has seen of it
 
 
 class Catalog:
@@ -55,6 +56,8 @@ class Catalog:
         self._failed: dict[EnvironmentId, tuple[Published, float]] = {}
         self._retry_at = 0.0
         self._listeners: list[Callable[[Iterable[ProjectId]], None]] = []
+        self._map_listeners: list[Callable[[Served], None]] = []
+        self._let_go_listeners: list[Callable[[Served], None]] = []
         self._log = structlog.get_logger("catalog")
 
     @property
@@ -73,6 +76,17 @@ class Catalog:
     def on_change(self, listener: Callable[[Iterable[ProjectId]], None]) -> None:
         """To be told of projects whose environments or keys are others now, or were let go."""
         self._listeners.append(listener)
+
+    def on_map(self, listener: Callable[[Served], None]) -> None:
+        """To be told of each that was mapped, before it answers anything."""
+        self._map_listeners.append(listener)
+
+    def on_let_go(self, listener: Callable[[Served], None]) -> None:
+        """To be told of each that answers no more."""
+        self._let_go_listeners.append(listener)
+
+    def mapped(self) -> list[Served]:
+        return list(self._mapped.values())
 
     def refresh(self) -> None:
         """Apply what was committed since; costs nothing when that is nothing."""
@@ -147,6 +161,8 @@ class Catalog:
         self._failed.pop(environment, None)
         self._let_go(environment)
         served = Served(environment, published, snapshot, self._page.cell(str(environment.project_id)))
+        for each in self._map_listeners:
+            each(served)
         self._mapped[environment] = served
         self._mapped_bytes += published.size
         self._block.maps += 1
@@ -159,6 +175,8 @@ class Catalog:
         if served is not None:
             self._mapped_bytes -= served.published.size
             self._block.mapped, self._block.mapped_bytes = len(self._mapped), self._mapped_bytes
+            for each in self._let_go_listeners:
+                each(served)
 
     def _make_room(self, keep: EnvironmentId) -> None:
         """Down to nine tenths, so that it is not looked for room again at once."""

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from server import keys
+from server.evaluations.export import Export
 from server.processes.agent import management_plane
 from server.processes.worker import data_plane
 from server.settings import Settings
@@ -215,7 +216,10 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", BATCH): Row(BATCH, EVALUATING, MANY),
     ("POST", BULK): Row(BULK, EVALUATING, ONE),
     ("POST", f"{BULK}/{{key}}"): Row(f"{BULK}/theme", {**EVALUATING, "another tenant's": 404}, ONE),
-    **{("GET", path): Row(path, OPEN, management=True) for path in ("/healthz", "/readyz", "/metrics", "/status")},
+    **{
+        ("GET", path): Row(path, OPEN, management=True)
+        for path in ("/healthz", "/readyz", "/metrics", "/status", "/evaluations")
+    },
 }
 
 
@@ -223,7 +227,7 @@ def test_every_route_has_a_row(tmp_path: Path) -> None:
     page, nothing = Page(1), cast(Any, None)
     catalog = Catalog(tmp_path, page, page.block(0), budget=1)
     data = data_plane(Settings(tenants=ROOT), catalog, page.block(0), None)
-    management = management_plane(nothing, nothing, page, nothing)
+    management = management_plane(nothing, nothing, page, nothing, Export(nothing, nothing, nothing))
     routes = {
         (route.method, route.resource.canonical)
         for app in (data, management)
