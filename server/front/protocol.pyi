@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import final
 
+from server.evaluations.telemetry import Telemetry
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
 from server.types import ProjectId
@@ -25,6 +26,7 @@ class Front:
         head_timeout: float,  # seconds
         body_timeout: float,
         keepalive_timeout: float,
+        telemetry: Telemetry | None = None,
     ) -> None: ...
     def __call__(self, *args: object, **kwargs: object) -> asyncio.Protocol: ...
     def tick(self) -> None:

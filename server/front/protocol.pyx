@@ -94,10 +94,12 @@ cdef class Front:
     cdef uint64_t position  # of the journal, as far as the entries know
     cdef set connected
     cdef bint draining
+    cdef object telemetry  # server/evaluations/telemetry.py, or None
+    cdef int64_t unsampled  # requests up to and with the next one that it records
 
     def __init__(
         self, loop, catalog, Page page, Block block, handler, *,
-        double request_rate, max_body, head_timeout, body_timeout, keepalive_timeout
+        double request_rate, max_body, head_timeout, body_timeout, keepalive_timeout, telemetry=None
     ):
         self.loop = loop
         self.catalog = catalog
@@ -116,6 +118,8 @@ cdef class Front:
         self.entries_of = {}
         self.position = 0
         self.connected = set()
+        self.telemetry = telemetry
+        self.unsampled = telemetry.gap() if telemetry is not None else 0
         self.tick()
 
     def __call__(self):
@@ -432,6 +436,11 @@ cdef class _Connection:
             kind = r.packed
             if is_failure(reply, 1):
                 status, kind = 400, 0
+        if front.telemetry is not None:
+            front.unsampled -= 1
+            if front.unsampled == 0:
+                front.unsampled = front.telemetry.gap()
+                front.telemetry.record(entry.served, body, reply, packed=kind != 0)
         front.counters.requests[r.route][OK if status == 200 else BAD_REQUEST if status == 400 else NOT_FOUND] += 1
         if status == 200 and kind == 0 and not tag and not r.close and not front.leaving():
             return framed(entry.head, reply)

@@ -118,6 +118,7 @@ async def work(
                 head_timeout=settings.head_timeout,
                 body_timeout=settings.body_timeout,
                 keepalive_timeout=settings.keepalive_timeout,
+                telemetry=telemetry,
             )
             catalog.on_change(front.forget)
             site = FrontSite(front, sockets, tls)

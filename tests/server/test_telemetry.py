@@ -119,16 +119,22 @@ def chunked(body: Any) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(text), text)
 
 
-def test_events_arrive_with_the_names_of_the_conventions(samples: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("front", [True, False])
+def test_events_arrive_with_the_names_of_the_conventions(samples: Path, tmp_path: Path, front: bool) -> None:
+    more = {} if front else CHUNKED
+
+    def form(body: Any) -> bytes:
+        return json.dumps(body).encode() if front else chunked(body)
+
     with receiving() as receiver:
         env = {**environment_of(receiver.url), "OTEL_SERVICE_NAME": "ours"}
         options = ("--workers", "1", "--telemetry-sample", "1", "--state", str(tmp_path / "state"))
         with running(samples, *options, env=env) as server:
             asked = {"context": {"targetingKey": "someone@example.com"}}
             for path in (f"{BULK}/reviews", f"{BULK}/nothing", BULK):
-                server.post(path, chunked(asked), key=SHOP, headers=CHUNKED)
+                server.post(path, form(asked), key=SHOP, headers=more)
             batch = {"contexts": [{}, {}], "flags": ["reviews"]}
-            server.post(BATCH, chunked(batch), key=SHOP, headers={**CHUNKED, "Accept": "application/msgpack"})
+            server.post(BATCH, form(batch), key=SHOP, headers={**more, "Accept": "application/msgpack"})
             until(lambda: len(receiver.events) >= 1 + 1 + 13 + 2)
             log = server.log.read_text()
     every = {
