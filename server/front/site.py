@@ -13,7 +13,7 @@ BACKLOG = 1024  # as the sockets were opened with
 
 
 class FrontSite:
-    """Started, it listens; stopped, it accepts no more; drained, its connections are closed."""
+    """Started, it listens; stopped, it accepts no more and closes what it answers; drained, the others are closed."""
 
     def __init__(self, front: Front, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         """`sockets` listen already; `tls` is for those that are not Unix sockets."""
@@ -31,7 +31,12 @@ class FrontSite:
             self._servers.append(await start(self._front, sock=each, ssl=tls, backlog=BACKLOG))
         self._ticking = asyncio.create_task(self._tick())
 
+    @property
+    def connections(self) -> int:
+        return self._front.connections
+
     async def stop(self) -> None:
+        self._front.leave()
         for each in self._servers:
             each.close()
 

@@ -12,24 +12,27 @@ import socket
 import time
 from collections.abc import Callable
 
+import structlog
 from aiohttp import web
 
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.http.management import Management
 from server.metrics import AgentMetrics
-from server.processes.inherited import LEAVE
+from server.processes.inherited import LEAVE, leave_with
 from server.processes.sockets import Doors
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.sources.compiling import Compiler
 from server.sources.project import Project
 from server.sources.watcher import Progress, Watcher
+from server.state.catalog import JOURNAL
 from server.state.journal import Journal
 from server.state.publisher import Publisher
+from server.state.records import ProjectRecord
 from server.state.snapshots import SnapshotFiles
 from server.state.store import Store
-from server.types import ProjectId
+from server.types import EnvironmentId, ProjectId
 
 BEAT = 1.0  # seconds
 
@@ -56,13 +59,17 @@ async def act(
     loaded: Callable[[], None],
     progress: Progress | None = None,
 ) -> None:
-    """Publish what the folder says until LEAVE. Raises OSError, JournalError when the state folder is no use."""
+    """Publish what the folder says until LEAVE. Raises OSError when the state folder is no use."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(LEAVE, stop.set)
-    loop.add_reader(alive, stop.set)
+    leave_with(alive, stop)
     state = settings.state_folder()
-    journal, files = Journal(state), SnapshotFiles(state)
+    journal, files = Journal(state, page.position), SnapshotFiles(state)
+    if journal.damage:
+        structlog.get_logger("agent").error(
+            "the journal was damaged and is put aside; what it lacks is published anew", why=journal.damage
+        )
     publisher = Publisher(journal, files, page, doors.ring)
     store = Store(page, publisher.publish, journal.records.values())
     metrics = AgentMetrics(store, page)
@@ -75,7 +82,6 @@ async def act(
 
     watcher = Watcher(settings.tenants, store, new_project)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(journal.close)
         stack.callback(compiler.close)
         stack.push_async_callback(watcher.stop)
         app = management_plane(store, publisher, page, metrics)
@@ -91,9 +97,16 @@ async def act(
 
         async def keep_up() -> None:
             await watcher.load(progress)
+            if journal.damage and store.folder_problem is None:
+                for each in files.projects():  # workers may know one that the journal lost, and that is gone since
+                    if store.record(each).gone:
+                        publisher.publish(ProjectRecord(*each, version=files.newest(each)))
             await publisher.committed()
             loaded()
             await watcher.watch(settings.poll_interval)
+
+        for door in doors.agent:
+            loop.add_reader(door, _hear, door, publisher, watcher)
 
         tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), _beat(block))]
         os.write(ready, b"r")
@@ -104,6 +117,16 @@ async def act(
                 each.result()  # they only end by an exception
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _hear(door: socket.socket, publisher: Publisher, watcher: Watcher) -> None:
+    """What a worker complains of."""
+    with contextlib.suppress(BlockingIOError):
+        while about := door.recv(1024).decode():
+            if about == JOURNAL:
+                publisher.suspect_journal()
+            else:
+                watcher.suspect(EnvironmentId(*about.split("/")).project_id)
 
 
 async def _beat(block: Block) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import resource
 from collections.abc import Callable
 
 import structlog
@@ -29,16 +31,23 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
     workers = settings.worker_count()
     lock = _lock_state(settings)
     tls_context(settings)  # what is wrong with the certificate is better said once, here
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor for each connection and each snapshot
     page = Page(2 * (workers + 1))  # a process and its successor
     sockets = open_sockets(settings, workers, page.block_count)
     log = structlog.get_logger("server")
     log.info("listening", **sockets.addresses, tenants=str(settings.tenants), workers=workers)
 
+    def announce_once() -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody listens
+            announce(sockets.addresses)
+
     def run(inherited: Inherited) -> None:
         block = page.block(inherited.block)
+        sockets.keep_only(inherited.slot)
         if inherited.slot == AGENT:
             # Only the first agent has somebody to tell.
-            loaded = (lambda: None) if page.ready else (lambda: announce(sockets.addresses))
+            loaded = (lambda: None) if page.ready else announce_once
             uvloop.run(
                 act(
                     settings,
@@ -58,7 +67,12 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         uvloop.run(work(settings, page, block, listeners, door, ready=inherited.ready, alive=inherited.alive))
 
     supervisor = Supervisor(
-        page, workers, run, drain_delay=settings.drain_delay, shutdown_timeout=settings.shutdown_timeout
+        page,
+        workers,
+        run,
+        drain_delay=settings.drain_delay,
+        shutdown_timeout=settings.shutdown_timeout,
+        before_the_end=sockets.close_data,
     )
     try:
         return supervisor.run()

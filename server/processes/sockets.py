@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.processes.inherited import AGENT
 from server.settings import Settings
 
 BACKLOG = 1024  # or a burst of callers waits a second for the next try
@@ -47,6 +48,26 @@ class Sockets:
     management: socket.socket
     doors: Doors
     addresses: dict[str, str] = field(default_factory=dict)  # "data", "management", "unix"
+
+    def keep_only(self, slot: int) -> None:
+        """In a child: closes what others listen on, so that it is closed when they and the supervisor close it."""
+        for number, each in enumerate(self.data):
+            if number != slot:
+                each.close()
+        if slot == AGENT:
+            self.close_unix()
+        else:
+            self.management.close()
+
+    def close_data(self) -> None:
+        """In the supervisor: whoever connects from now on is refused at once, and does not wait for nobody."""
+        for each in self.data:
+            each.close()
+        self.close_unix()
+
+    def close_unix(self) -> None:
+        if self.unix is not None:
+            self.unix.close()
 
 
 def open_sockets(settings: Settings, workers: int, blocks: int) -> Sockets:

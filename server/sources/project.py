@@ -74,8 +74,10 @@ class Project:
         self._metrics = metrics
         self._settle_time = settle_time  # seconds
         record = store.record(project)
-        whole = record.sources.compiler == COMPILER and all(
-            files.has(record.environment_id(each.name), each) for each in record.environments
+        whole = (
+            record.sources.compiler == COMPILER
+            and all(files.has(record.environment_id(each.name), each) for each in record.environments)
+            and files.newest(project) <= record.version  # else the journal may have lost the record of a newer one
         )
         self._document = _Tracked(
             installed=record.sources.document if whole else b"", restored=bool(record.environments)
@@ -138,7 +140,8 @@ class Project:
     async def _compile(self, source: Source, content: bytes, digest: bytes) -> bool:
         # INVARIANT: the version of a project's snapshots rises with every change of content, whatever its file's time.
         record = self._store.record(self.id)
-        version = max(record.version + 1, source.stamp.modified_ns // 1_000_000)
+        before = max(record.version, self._files.newest(self.id))
+        version = max(before + 1, source.stamp.modified_ns // 1_000_000)
         compiled = await self._compiler.compile(content, self.id, version)
         if isinstance(compiled, Refused):
             self._refused(compiled.problem)
@@ -164,6 +167,16 @@ class Project:
             self._metrics.propagation_seconds.observe(max(0.0, time.time() - source.stamp.modified_ns / 1e9))
         self._log.info("document installed", version=version, compile_seconds=round(compiled.seconds, 3))
         return True
+
+    async def check_files(self) -> None:
+        """What is published is compiled anew, under a new version, when it cannot be mapped."""
+        record = self._store.record(self.id)
+        try:
+            for each in record.environments:
+                await asyncio.to_thread(self._files.map, record.environment_id(each.name), each)
+        except (OSError, SnapshotError) as error:
+            self._log.error("a snapshot is damaged on disk; it is compiled again", why=str(error))
+            self._document = _Tracked(restored=True)
 
     async def refresh_keys(self, source: Source | None, *, again: bool) -> None:
         """As refresh_document."""
