@@ -175,7 +175,7 @@ def _no_password() -> str:
 async def _beat(block: Block, catalog: Catalog) -> None:
     while True:
         block.heartbeat = time.monotonic()
-        catalog.retry()
+        catalog.refresh()  # where the last time failed
         await asyncio.sleep(BEAT)
 
 

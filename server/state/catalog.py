@@ -111,12 +111,6 @@ class Catalog:
         self._block.position = position
         self._tell({each.id for each in records})
 
-    def retry(self) -> None:
-        """Once in a while: what could not be read or mapped is asked for again, also by who remembers older answers."""
-        self.refresh()
-        if self._failed:
-            self._tell({each.project_id for each in self._failed})
-
     def grant(self, digest: bytes) -> Grant | None:
         return self._grants.get(digest)
 

@@ -25,7 +25,7 @@ from server.state.records import ProjectRecord
 from server.types import ProjectId
 
 MAGIC = b"BURGEEJ1"
-_HEAD = struct.Struct("<8sQQ")  # magic, the position it continues, its own end when it was written
+_HEAD = struct.Struct("<8sQQI")  # magic, the position it continues, its own end when it was written, CRC-32 of these
 _FRAME = struct.Struct("<II")  # bytes of the record, their CRC-32
 LARGEST_RECORD = 1 << 26  # bytes: some hundred thousand keys
 END_BITS = 48
@@ -188,7 +188,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         body = b"".join(map(framed, self.records.values()))
         try:
-            write_atomically(path, _HEAD.pack(MAGIC, continues, _HEAD.size + len(body)) + body)
+            write_atomically(path, _head(continues, _HEAD.size + len(body)) + body)
         except OSError:
             with contextlib.suppress(OSError):
                 path.unlink()  # or the next agent takes it for the journal, and it lacks what is appended from here
@@ -212,10 +212,19 @@ def _path(folder: Path, number: int) -> Path:
 def _head_of(file: int) -> tuple[int, int]:
     """The position that a file continues, and its end when it was written."""
     head = os.pread(file, _HEAD.size, 0)
-    if len(head) < _HEAD.size or not head.startswith(MAGIC):
+    if not _is_head(head):
         raise JournalError("it is not a journal of this version")
-    _, continues, written = _HEAD.unpack(head)
+    _, continues, written, _ = _HEAD.unpack(head)
     return continues, written
+
+
+def _head(continues: int, end: int) -> bytes:
+    head = _HEAD.pack(MAGIC, continues, end, 0)[:-4]
+    return head + zlib.crc32(head).to_bytes(4, "little")
+
+
+def _is_head(head: bytes) -> bool:
+    return len(head) == _HEAD.size and head == _head(*_HEAD.unpack(head)[1:3])
 
 
 def _records(content: bytes) -> tuple[list[ProjectRecord], int]:
@@ -233,7 +242,6 @@ def _salvage(content: bytes) -> tuple[list[ProjectRecord], int, list[ProjectReco
 
     The place is 0 where not even the head can be read.
     """
-    head = content.startswith(MAGIC) and len(content) >= _HEAD.size
     records, reached = _records(content[_HEAD.size :])
     beyond, at = [], _HEAD.size + reached
     while at < len(content):
@@ -241,7 +249,7 @@ def _salvage(content: bytes) -> tuple[list[ProjectRecord], int, list[ProjectReco
         if found is not None:
             beyond.append(found[0])
         at += found[1] if found else 1
-    return records, _HEAD.size + reached if head else 0, beyond
+    return records, _HEAD.size + reached if _is_head(content[: _HEAD.size]) else 0, beyond
 
 
 def _record_at(content: bytes, at: int) -> tuple[ProjectRecord, int] | None:
