@@ -13,7 +13,7 @@ BACKLOG = 1024  # as the sockets were opened with
 
 
 class FrontSite:
-    """Started, it listens; stopped, it accepts no more and closes what it answers; drained, the others are closed."""
+    """Started, it listens; leaving, it closes what it answers; stopped, it accepts no more; drained, all are closed."""
 
     def __init__(self, front: Front, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         """`sockets` listen already; `tls` is for those that are not Unix sockets."""
@@ -35,8 +35,10 @@ class FrontSite:
     def connections(self) -> int:
         return self._front.connections
 
-    async def stop(self) -> None:
+    def leave(self) -> None:
         self._front.leave()
+
+    async def stop(self) -> None:
         for each in self._servers:
             each.close()
 

@@ -29,6 +29,8 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
     Raises OSError when a port or the state folder cannot be had.
     """
     workers = settings.worker_count()
+    if not settings.tenants.is_dir() and not any(settings.state_folder().glob("journal.*")):
+        raise OSError(f"there is no folder `{settings.tenants}`, and nothing to serve from before")
     lock = _lock_state(settings)
     tls_context(settings)  # what is wrong with the certificate is better said once, here
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -7,15 +7,18 @@ worker wakes for another's. A Unix socket is one for all. They outlive the proce
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import socket
 import stat
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.processes.inherited import AGENT
 from server.settings import Settings
 
+SO_ATTACH_FILTER = 26  # which Python's socket module does not name
 BACKLOG = 1024  # or a burst of callers waits a second for the next try
 
 
@@ -60,9 +63,12 @@ class Sockets:
             self.management.close()
 
     def close_data(self) -> None:
-        """In the supervisor: whoever connects from now on is refused at once, and does not wait for nobody."""
+        """In the supervisor: nobody connects any more; who has already is still accepted by the workers."""
         for each in self.data:
+            _begin_no_more(each)
             each.close()
+        if self.unix is not None:
+            Path(self.unix.getsockname()).unlink(missing_ok=True)
         self.close_unix()
 
     def close_unix(self) -> None:
@@ -114,6 +120,27 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def _begin_no_more(listener: socket.socket) -> None:
+    """Drops the first packet of new connections, and lets those that are being opened get ready.
+
+    To close a listening socket resets what the kernel has accepted and the process has not. Callers that are dropped
+    try again, and are refused once it is closed.
+    """
+    flags_at, syn = 13, 0x02  # in a TCP header
+    program = b"".join(
+        struct.pack("HBBI", *each)
+        for each in (
+            (0x30, 0, 0, flags_at),  # load the byte
+            (0x45, 0, 1, syn),  # is it the first packet?
+            (0x06, 0, 0, 0),  # drop
+            (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
+        )
+    )
+    code = ctypes.create_string_buffer(program, len(program))
+    with contextlib.suppress(OSError):  # not Linux, or not allowed
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(code)))
 
 
 def _listen_unix(path: Path) -> socket.socket:

@@ -33,6 +33,7 @@ from server.shared.page import Block, Page
 from server.state.catalog import Catalog
 
 LAST_REQUESTS = 1.0  # seconds that open connections have for a last request, whose answer tells them to go elsewhere
+LAST_ACCEPTED = 0.05  # seconds that connections which callers have begun to open are still accepted
 FIRST_READ = 5.0  # seconds for the agent to mend a journal that cannot be read
 MOST_SNAPSHOTS = 30_000  # mapped by a worker; Linux gives a process 65,530 mappings
 BEAT = 1.0  # seconds
@@ -135,6 +136,8 @@ async def work(
         log.debug("working")
         await stop.wait()
         catalog.leaving = True
+        site.leave()
+        await asyncio.sleep(LAST_ACCEPTED)
         await site.stop()
         give_up = time.monotonic() + LAST_REQUESTS
         while (site.connections or runner.connections) and time.monotonic() < give_up:
@@ -188,6 +191,9 @@ class _PlainSites:
     @property
     def connections(self) -> int:
         return 0  # the runner counts them
+
+    def leave(self) -> None:
+        """The catalog says so to all."""
 
     async def start(self) -> None:
         for each in self._sites:
