@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -35,6 +36,7 @@ from server.state.store import Store
 from server.types import EnvironmentId, ProjectId
 
 BEAT = 1.0  # seconds
+LOCK = "lock"  # a file of the state folder; its time is when the sources were last looked at
 
 
 def management_plane(store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics) -> web.Application:
@@ -73,8 +75,8 @@ async def act(
     publisher = Publisher(journal, files, page, doors.ring)
     store = Store(page, publisher.publish, journal.records.values())
     metrics = AgentMetrics(store, page)
-    if not page.confirmed_at:
-        page.confirmed_at = time.monotonic()
+    if not page.confirmed_at:  # the first agent: what is on disk is as old as the last look of the server before
+        page.confirmed_at = time.monotonic() - max(0.0, time.time() - (state / LOCK).stat().st_mtime)
     compiler = Compiler(settings.compile_workers)
 
     def new_project(identity: ProjectId) -> Project:
@@ -108,7 +110,7 @@ async def act(
         for door in doors.agent:
             loop.add_reader(door, _hear, door, publisher, watcher)
 
-        tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), _beat(block))]
+        tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), _beat(block, store, state / LOCK))]
         os.write(ready, b"r")
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +131,10 @@ def _hear(door: socket.socket, publisher: Publisher, watcher: Watcher) -> None:
                 watcher.suspect(EnvironmentId(*about.split("/")).project_id)
 
 
-async def _beat(block: Block) -> None:
+async def _beat(block: Block, store: Store, lock: Path) -> None:
     while True:
         block.heartbeat = time.monotonic()
+        if store.folder_problem is None and store.ready:
+            with contextlib.suppress(OSError):
+                os.utime(lock)
         await asyncio.sleep(BEAT)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 import uvloop
 
-from server.processes.agent import act
+from server.processes.agent import LOCK, act
 from server.processes.inherited import AGENT, Inherited
 from server.processes.sockets import open_sockets
 from server.processes.supervisor import Supervisor
@@ -88,7 +88,7 @@ def _lock_state(settings: Settings) -> int:
     """One server for one state folder. The lock goes with the last process that has it."""
     folder = settings.state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

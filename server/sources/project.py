@@ -37,6 +37,7 @@ from server.version import version as burgee_version
 Committed = Callable[[], Awaitable[None]]  # returns when workers can see what was installed
 
 LOOKS_UNTIL_GONE = 2
+RETRY_SECONDS = 5.0  # until what could not be written is compiled again
 COMPILER = f"{burgee_version()}/{FORMAT_VERSION}"  # what another one made is made again
 
 
@@ -48,6 +49,7 @@ class _Tracked:
     tried: bytes = b""  # digest of the content that was looked at last
     installed: bytes = b""  # digest of the content that is served
     missed: int = 0  # looks in a row that did not find it
+    retry_at: float | None = None  # monotonic seconds: the disk may be better then
     restored: bool = False  # something is served of it since before this process
 
 
@@ -86,7 +88,8 @@ class Project:
         self._log = structlog.get_logger("project").bind(project=str(project))
 
     def document_differs(self, sources: Sources) -> bool:
-        return self._document.seen != sources.documents
+        retry_at = self._document.retry_at
+        return self._document.seen != sources.documents or (retry_at is not None and time.monotonic() > retry_at)
 
     def keys_differ(self, sources: Sources) -> bool:
         return self._keys.seen != _as_tuple(sources.keys)
@@ -142,6 +145,7 @@ class Project:
         record = self._store.record(self.id)
         before = max(record.version, self._files.newest(self.id))
         version = max(before + 1, source.stamp.modified_ns // 1_000_000)
+        self._document.retry_at = None
         compiled = await self._compiler.compile(content, self.id, version)
         if isinstance(compiled, Refused):
             self._refused(compiled.problem)
@@ -155,7 +159,7 @@ class Project:
             self._refused(Problem(f"the compiled snapshot does not load: {error}"))
             return False
         except OSError as error:
-            self._document.tried = b""  # the next change of anything tries again
+            self._document.tried, self._document.retry_at = b"", time.monotonic() + RETRY_SECONDS
             self._refused(Problem(f"the snapshots cannot be written: {error.strerror}"))
             return False
         self._store.install(self.id, tuple(published), version=version, document=digest, compiler=COMPILER)
