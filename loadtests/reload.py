@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.flags import document  # noqa: E402
-from loadtests.tenants import Client, client_of_each_worker, fill, percentile, serving  # noqa: E402
+from loadtests.ten_thousand import Client, client_of_each_worker, fill, percentile, serving  # noqa: E402
 
 
 class Caller:
