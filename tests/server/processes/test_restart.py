@@ -79,7 +79,7 @@ def installed(server: Running, project: str = "acme/app") -> int:
     )
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.01, 0.3])
+@pytest.mark.parametrize("pause", [0.0, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.01, 0.3))])
 def test_a_rolling_restart_fails_no_request(samples: Path, tmp_path: Path, pause: float) -> None:
     with running(samples, "--workers", "2", "--state", str(tmp_path / "state")) as server:
         with calling(server, 4 if pause < 0.3 else 16, pause=pause) as callers:
