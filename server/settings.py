@@ -111,7 +111,7 @@ def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> 
     flag = f"--{name.replace('_', '-')}"
     least, most = metadata["least"], metadata["most"]
     kind_of: dict[Any, Any] = {
-        Path: click.Path(exists=True, file_okay=False, path_type=Path),
+        Path: click.Path(file_okay=False, path_type=Path),
         Path | None: click.Path(path_type=Path),
         str: click.STRING,
         int: click.IntRange(min=least, max=int(most)),

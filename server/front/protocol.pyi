@@ -33,6 +33,8 @@ class Front:
         """Once a second: the date, deadlines of slow senders."""
     def forget(self, projects: Iterable[ProjectId]) -> None:
         """What keys of these projects open is another thing now."""
+    def leave(self) -> None:
+        """Every answer from now on is its connection's last, and says so."""
     async def drain(self, timeout: float) -> None:
         """Close what is idle, answer what is half here, then close that too; at the latest after `timeout` seconds."""
     @property

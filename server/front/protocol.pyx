@@ -9,6 +9,9 @@ place that decides what those get. INVARIANT: a connection is handed over only w
 
 import asyncio
 import time
+from array import array
+from fcntl import ioctl
+from termios import FIONREAD
 from email.utils import formatdate
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -155,15 +158,19 @@ cdef class Front:
         self.counters.times[route][k] += 1
         self.counters.seconds[route] += seconds
 
+    def leave(self):
+        """See protocol.pyi."""
+        self.draining = True
+
     async def drain(self, timeout):
         """See protocol.pyi."""
         cdef _Connection connection
         self.draining = True
-        for connection in list(self.connected):
-            if connection.buffer is None and not connection.waiting:
-                connection.transport.close()
         give_up = time.monotonic() + timeout
         while self.connected and time.monotonic() < give_up:
+            for connection in list(self.connected):
+                if connection.buffer is None and not connection.waiting and not has_unread(connection.transport):
+                    connection.transport.close()
             await asyncio.sleep(0.02)
         for connection in list(self.connected):
             connection.transport.abort()
@@ -460,6 +467,16 @@ cdef class _Connection:
             b"Retry-After: %d\r\n%b%bContent-Length: 36\r\n\r\n{\"errorDetails\":\"too many requests\"}"
             % ((wait + 999999999) // 1000000000, self.front.date, CLOSE if r.close or self.front.leaving() else b"")
         )
+
+
+cdef bint has_unread(transport) except -1:
+    """Has a request come that the event loop has not read yet? To close now would be to lose it."""
+    unread = array("i", [0])
+    try:
+        ioctl(transport.get_extra_info("socket").fileno(), FIONREAD, unread)
+    except (OSError, ValueError):  # closed
+        return False
+    return unread[0] > 0
 
 
 cdef bytes CLOSE = b"Connection: close\r\n"

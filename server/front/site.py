@@ -13,7 +13,7 @@ BACKLOG = 1024  # as the sockets were opened with
 
 
 class FrontSite:
-    """Started, it listens; stopped, it accepts no more; drained, its connections are closed."""
+    """Started, it listens; leaving, it closes what it answers; stopped, it accepts no more; drained, all are closed."""
 
     def __init__(self, front: Front, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         """`sockets` listen already; `tls` is for those that are not Unix sockets."""
@@ -30,6 +30,13 @@ class FrontSite:
             start = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
             self._servers.append(await start(self._front, sock=each, ssl=tls, backlog=BACKLOG))
         self._ticking = asyncio.create_task(self._tick())
+
+    @property
+    def connections(self) -> int:
+        return self._front.connections
+
+    def leave(self) -> None:
+        self._front.leave()
 
     async def stop(self) -> None:
         for each in self._servers:

@@ -122,6 +122,10 @@ class Runner(web.AppRunner):
             lingering_time=2.0,  # seconds that the rest of a refused body is read, so that its sender sees the answer
         )
 
+    @property
+    def connections(self) -> int:
+        return len(self.server.connections) if self.server is not None else 0
+
     def protocol(self) -> RequestHandler:
         """For a connection that another protocol hands over."""
         assert self.server is not None

@@ -11,7 +11,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import structlog
 from aiohttp import web
 
 from server.evaluations.collector import Collector
@@ -24,20 +26,23 @@ from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.http.management import Management
 from server.metrics import AgentMetrics
-from server.processes.inherited import LEAVE
+from server.processes.inherited import LEAVE, leave_with
 from server.processes.sockets import Doors
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.sources.compiling import Compiler
 from server.sources.project import Project
 from server.sources.watcher import Progress, Watcher
+from server.state.catalog import JOURNAL
 from server.state.journal import Journal
 from server.state.publisher import Publisher
+from server.state.records import ProjectRecord
 from server.state.snapshots import SnapshotFiles
 from server.state.store import Store
-from server.types import ProjectId
+from server.types import EnvironmentId, ProjectId
 
 BEAT = 1.0  # seconds
+LOCK = "lock"  # a file of the state folder; its time is when the sources were last looked at
 
 
 def management_plane(
@@ -65,18 +70,22 @@ async def act(
     loaded: Callable[[], None],
     progress: Progress | None = None,
 ) -> None:
-    """Publish what the folder says until LEAVE. Raises OSError, JournalError when the state folder is no use."""
+    """Publish what the folder says until LEAVE. Raises OSError when the state folder is no use."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(LEAVE, stop.set)
-    loop.add_reader(alive, stop.set)
+    leave_with(alive, stop)
     state = settings.state_folder()
-    journal, files = Journal(state), SnapshotFiles(state)
+    journal, files = Journal(state, page.position), SnapshotFiles(state)
+    if journal.damage:
+        structlog.get_logger("agent").error(
+            "the journal was damaged and is put aside; what it lacks is published anew", why=journal.damage
+        )
     publisher = Publisher(journal, files, page, doors.ring)
     store = Store(page, publisher.publish, journal.records.values())
     metrics = AgentMetrics(store, page)
-    if not page.confirmed_at:
-        page.confirmed_at = time.monotonic()
+    if not page.confirmed_at:  # the first agent: what is on disk is as old as the last look of the server before
+        page.confirmed_at = time.monotonic() - max(0.0, time.time() - (state / LOCK).stat().st_mtime)
     compiler = Compiler(settings.compile_workers)
     series = _series(settings, store, metrics)
 
@@ -94,7 +103,6 @@ async def act(
 
     watcher = Watcher(settings.tenants, store, new_project)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(journal.close)
         stack.push_async_callback(database.close)
         stack.push_async_callback(collector.finish)
         stack.callback(compiler.close)
@@ -112,12 +120,18 @@ async def act(
 
         async def keep_up() -> None:
             await watcher.load(progress)
+            if journal.damage and store.folder_problem is None:
+                for each in files.projects():  # workers may know one that the journal lost, and that is gone since
+                    if store.record(each).gone:
+                        publisher.publish(ProjectRecord(*each, version=files.newest(each)))
             await publisher.committed()
             loaded()
             await watcher.watch(settings.poll_interval)
 
+        loop.add_reader(doors.heard, _hear, doors.heard, publisher, watcher)
         counting = (collector.run(), keep_pruned(database, store, files))
-        tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), _beat(block), *counting)]
+        beating = _beat(block, store, state / LOCK)
+        tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), beating, *counting)]
         os.write(ready, b"r")
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,7 +152,20 @@ def _series(settings: Settings, store: Store, metrics: AgentMetrics) -> Environm
     return series
 
 
-async def _beat(block: Block) -> None:
+def _hear(door: socket.socket, publisher: Publisher, watcher: Watcher) -> None:
+    """What a worker complains of."""
+    with contextlib.suppress(BlockingIOError):
+        while about := door.recv(1024).decode():
+            if about == JOURNAL:
+                publisher.suspect_journal()
+            else:
+                watcher.suspect(EnvironmentId(*about.split("/")).project_id)
+
+
+async def _beat(block: Block, store: Store, lock: Path) -> None:
     while True:
         block.heartbeat = time.monotonic()
+        if store.folder_problem is None and store.ready:
+            with contextlib.suppress(OSError):
+                os.utime(lock)
         await asyncio.sleep(BEAT)

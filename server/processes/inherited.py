@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from dataclasses import dataclass
 
@@ -17,3 +18,14 @@ class Inherited:
     block: int  # of the shared page
     ready: int  # a descriptor: a byte written to it says that the process does its work
     alive: int  # a descriptor that ends when the supervisor does
+
+
+def leave_with(alive: int, stop: asyncio.Event) -> None:
+    """Sets `stop` when the supervisor has ended."""
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(alive)  # it stays readable
+        stop.set()
+
+    loop.add_reader(alive, gone)

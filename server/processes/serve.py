@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import os
+import resource
 from collections.abc import Callable
 
 import structlog
 import uvloop
 
 from server.logs import call_process
-from server.processes.agent import act
+from server.processes.agent import LOCK, act
 from server.processes.inherited import AGENT, Inherited
 from server.processes.sockets import open_sockets
 from server.processes.supervisor import Supervisor
@@ -29,20 +31,29 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
     Raises OSError when a port or the state folder cannot be had.
     """
     workers = settings.worker_count()
+    if not settings.tenants.is_dir() and not any(settings.state_folder().glob("journal.*")):
+        raise OSError(f"there is no folder `{settings.tenants}`, and nothing to serve from before")
     lock = _lock_state(settings)
     _check_telemetry(settings)
     tls_context(settings)  # what is wrong with the certificate is better said once, here
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor for each connection and each snapshot
     page = Page(2 * (workers + 1))  # a process and its successor
     sockets = open_sockets(settings, workers, page.block_count)
     log = structlog.get_logger("server")
     log.info("listening", **sockets.addresses, tenants=str(settings.tenants), workers=workers)
 
+    def announce_once() -> None:
+        with contextlib.suppress(BrokenPipeError):  # nobody listens
+            announce(sockets.addresses)
+
     def run(inherited: Inherited) -> None:
         call_process("agent" if inherited.slot == AGENT else f"worker {inherited.slot}")
         block = page.block(inherited.block)
+        sockets.keep_only(inherited.slot)
         if inherited.slot == AGENT:
             # Only the first agent has somebody to tell.
-            loaded = (lambda: None) if page.ready else (lambda: announce(sockets.addresses))
+            loaded = (lambda: None) if page.ready else announce_once
             uvloop.run(
                 act(
                     settings,
@@ -59,10 +70,18 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
             return
         listeners = [sockets.data[inherited.slot], *([sockets.unix] if sockets.unix else [])]
         door = sockets.doors.worker[inherited.block]
-        uvloop.run(work(settings, page, block, listeners, door, ready=inherited.ready, alive=inherited.alive))
+        complaints = sockets.doors.complaints
+        uvloop.run(
+            work(settings, page, block, listeners, door, complaints, ready=inherited.ready, alive=inherited.alive)
+        )
 
     supervisor = Supervisor(
-        page, workers, run, drain_delay=settings.drain_delay, shutdown_timeout=settings.shutdown_timeout
+        page,
+        workers,
+        run,
+        drain_delay=settings.drain_delay,
+        shutdown_timeout=settings.shutdown_timeout,
+        before_the_end=sockets.close_data,
     )
     try:
         return supervisor.run()
@@ -88,7 +107,7 @@ def _lock_state(settings: Settings) -> int:
     """One server for one state folder. The lock goes with the last process that has it."""
     folder = settings.state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -7,31 +7,38 @@ worker wakes for another's. A Unix socket is one for all. They outlive the proce
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import socket
 import stat
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.processes.inherited import AGENT
 from server.settings import Settings
 
+SO_ATTACH_FILTER = 26  # which Python's socket module does not name
 BACKLOG = 1024  # or a burst of callers waits a second for the next try
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """A pair of datagram sockets for each process: what the agent writes to a worker, and hears from it."""
+    """A pair of datagram sockets for each process: the agent's rings, and a worker's counts; and one for complaints."""
 
     agent: tuple[socket.socket, ...]
     worker: tuple[socket.socket, ...]
+    heard: socket.socket  # where the agent hears what any worker complains of
+    complaints: socket.socket
 
     @staticmethod
     def open(blocks: int) -> Doors:
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(blocks)]
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(blocks + 1)]
         for pair in pairs:
             for each in pair:
                 each.setblocking(False)
-        return Doors(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
+        heard, complaints = pairs.pop()
+        return Doors(tuple(one for one, _ in pairs), tuple(other for _, other in pairs), heard, complaints)
 
     def ring(self) -> None:
         """Wakes every worker; one that was rung and has not looked yet needs no second ring."""
@@ -47,6 +54,29 @@ class Sockets:
     management: socket.socket
     doors: Doors
     addresses: dict[str, str] = field(default_factory=dict)  # "data", "management", "unix"
+
+    def keep_only(self, slot: int) -> None:
+        """In a child: closes what others listen on, so that it is closed when they and the supervisor close it."""
+        for number, each in enumerate(self.data):
+            if number != slot:
+                each.close()
+        if slot == AGENT:
+            self.close_unix()
+        else:
+            self.management.close()
+
+    def close_data(self) -> None:
+        """In the supervisor: nobody connects any more; who has already is still accepted by the workers."""
+        for each in self.data:
+            _begin_no_more(each)
+            each.close()
+        if self.unix is not None:
+            Path(self.unix.getsockname()).unlink(missing_ok=True)
+        self.close_unix()
+
+    def close_unix(self) -> None:
+        if self.unix is not None:
+            self.unix.close()
 
 
 def open_sockets(settings: Settings, workers: int, blocks: int) -> Sockets:
@@ -93,6 +123,27 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def _begin_no_more(listener: socket.socket) -> None:
+    """Drops the first packet of new connections, and lets those that are being opened get ready.
+
+    To close a listening socket resets what the kernel has accepted and the process has not. Callers that are dropped
+    try again, and are refused once it is closed.
+    """
+    flags_at, syn = 13, 0x02  # in a TCP header
+    program = b"".join(
+        struct.pack("HBBI", *each)
+        for each in (
+            (0x30, 0, 0, flags_at),  # load the byte
+            (0x45, 0, 1, syn),  # is it the first packet?
+            (0x06, 0, 0, 0),  # drop
+            (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
+        )
+    )
+    code = ctypes.create_string_buffer(program, len(program))
+    with contextlib.suppress(OSError):  # not Linux, or not allowed
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(code)))
 
 
 def _listen_unix(path: Path) -> socket.socket:

@@ -9,7 +9,7 @@ rather than being refused. It reads nothing from anybody, and has no event loop 
 children share what was imported.
 
 SIGTERM, SIGINT: drain, then end all. SIGHUP: another agent, then another worker in every slot, each taking over
-before the last one leaves.
+before the last one leaves; when one cannot start, as with a certificate that is no good, those that are there stay.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ TICK = 0.25  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds before another try of a process that ends again and again
 SETTLED = 10.0  # seconds after which a process that ends has not failed to start
 HUNG = 30.0  # seconds without a heartbeat
+ASLEEP = 2.0  # seconds between two looks after which it was not the others that did not run, but all, or this process
 LEAVING = 15.0  # seconds beyond its own time-out that a process gets to end
 
 
@@ -69,12 +70,20 @@ class Supervisor:
         *,
         drain_delay: float,
         shutdown_timeout: float,
+        hung_after: float = HUNG,
+        before_the_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """`run` is a child's whole life; `page` has blocks for twice as many workers and two agents."""
+        """`run` is a child's whole life; `page` has blocks for twice as many workers and two agents.
+
+        `before_the_end` is called when the drain delay is over and the children are about to be told to leave.
+        """
         self._page = page
         self._run = run
         self._drain_delay = drain_delay
         self._leave_within = shutdown_timeout + LEAVING
+        self._hung_after = hung_after
+        self._before_the_end = before_the_end
+        self._looked_at = self._awake_since = time.monotonic()
         self._slots = {slot: _Slot() for slot in (AGENT, *range(workers))}
         self._blocks = list(range(page.block_count))
         self._alive_read, self._alive_write = os.pipe()
@@ -110,6 +119,9 @@ class Supervisor:
     def _look(self) -> bool:
         """Reap, replace, roll. False: it is no use."""
         now = time.monotonic()
+        if now - self._looked_at > ASLEEP:
+            self._awake_since = now  # children get their time anew
+        self._looked_at = now
         if signal.SIGHUP in self._signals:
             self._signals.discard(signal.SIGHUP)
             self._log.info("replacing all processes, one after the other")
@@ -121,7 +133,7 @@ class Supervisor:
                 if slot.pause > LONGEST_PAUSE / 2 and number == AGENT and not self._page.position:
                     return False  # it never came so far as to open the journal
                 self._start(number)
-            elif newest is not None and newest.ready and now - self._page.block(newest.block).heartbeat > HUNG:
+            elif newest is not None and self._hangs(newest, now):
                 self._log.error("a process hangs", slot=_title(number), pid=newest.pid)
                 os.kill(newest.pid, signal.SIGKILL)
             for each in slot.children:
@@ -129,6 +141,9 @@ class Supervisor:
                     os.kill(each.pid, signal.SIGKILL)
         self._roll()
         return True
+
+    def _hangs(self, child: _Child, now: float) -> bool:
+        return now - max(self._page.block(child.block).heartbeat, self._awake_since) > self._hung_after
 
     def _roll(self) -> None:
         """The first slot in the queue gets its next process; once that is ready, the one before leaves."""
@@ -155,11 +170,20 @@ class Supervisor:
 
     def _start(self, number: int) -> None:
         slot, block = self._slots[number], self._blocks.pop(0)
-        ready_read, ready_write = os.pipe()
         self._page.block(block).begin()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        ready_read, ready_write = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, or too many processes: later, perhaps
+            for each in (ready_read, ready_write):
+                os.close(each)
+            self._blocks.append(block)
+            slot.pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * slot.pause))
+            slot.start_at = time.monotonic() + slot.pause
+            self._log.error("a process cannot be started", slot=_title(number), why=error.strerror)
+            return
         if pid == 0:
             self._become(Inherited(number, block, ready_write, self._alive_read))
         os.close(ready_write)
@@ -175,6 +199,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a terminal or systemd sends them to all
                 signal.signal(number, signal.SIG_IGN)  # the supervisor decides, and says so by LEAVE
+            signal.signal(LEAVE, lambda *_: os._exit(0))  # until it has work that is to be finished
             for each in (self._alive_write, self._wakeup_read, self._wakeup_write):
                 os.close(each)
             self._page.block(inherited.block).pid = os.getpid()
@@ -206,6 +231,9 @@ class Supervisor:
         self._blocks.append(child.block)
         if child.leaving_since is not None:
             return
+        if not child.ready and slot.children and self._rolling:
+            self._rolling.clear()
+            self._log.error("the next process could not start: those that are there stay", slot=_title(number))
         now = time.monotonic()
         if child.ready and now - child.started > SETTLED:
             slot.pause = 0.0
@@ -217,6 +245,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Workers first, so that they answer from a live agent to the last; then the agent."""
+        self._before_the_end()
         for numbers in ([each for each in self._slots if each != AGENT], [AGENT]):
             children = [child for number in numbers for child in self._slots[number].children]
             for each in children:
@@ -231,9 +260,13 @@ class Supervisor:
 
     def _wait(self, seconds: float) -> None:
         """Until a signal or a child says something."""
-        sources = [self._wakeup_read]
-        sources += [each.ready_from for slot in self._slots.values() for each in slot.children if not each.ready]
-        select.select(sources, [], [], seconds)
+        sources = select.poll()  # select.select knows no descriptor above 1023
+        sources.register(self._wakeup_read, select.POLLIN)
+        for slot in self._slots.values():
+            for each in slot.children:
+                if not each.ready:
+                    sources.register(each.ready_from, select.POLLIN)
+        sources.poll(seconds * 1000)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wakeup_read, 4096):
                 pass

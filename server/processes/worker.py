@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import ssl
 import time
@@ -29,7 +30,7 @@ from server.http.limit_rate import LimitRate
 from server.http.listener import Runner
 from server.http.observe import Observe
 from server.http.ofrep import Ofrep
-from server.processes.inherited import LEAVE
+from server.processes.inherited import LEAVE, leave_with
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
@@ -37,7 +38,10 @@ from server.state.catalog import Catalog
 if TYPE_CHECKING:
     from server.evaluations.otlp import Exporter
 
-LAST_REQUESTS = 0.2  # seconds that open connections are kept once no more are accepted: a request may be on its way
+LAST_REQUESTS = 1.0  # seconds that open connections have for a last request, whose answer tells them to go elsewhere
+LAST_ACCEPTED = 0.05  # seconds that connections which callers have begun to open are still accepted
+FIRST_READ = 5.0  # seconds for the agent to mend a journal that cannot be read
+MOST_SNAPSHOTS = 30_000  # mapped by a worker; Linux gives a process 65,530 mappings
 BEAT = 1.0  # seconds
 
 
@@ -69,6 +73,7 @@ async def work(
     block: Block,
     sockets: list[socket.socket],
     door: socket.socket,
+    complaints: socket.socket,
     *,
     ready: int,
     alive: int,
@@ -78,8 +83,21 @@ async def work(
     log = structlog.get_logger("worker")
     stop = asyncio.Event()
     loop.add_signal_handler(LEAVE, stop.set)
-    loop.add_reader(alive, stop.set)
-    catalog = Catalog(settings.state_folder(), page, block, budget=settings.memory_budget)
+    leave_with(alive, stop)
+
+    def complain(about: str) -> None:
+        with contextlib.suppress(OSError):  # an agent that does not listen has been told already, or will be again
+            complaints.send(about.encode())
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # snapshots; the other half for connections
+    catalog = Catalog(
+        settings.state_folder(),
+        page,
+        block,
+        budget=settings.memory_budget,
+        most=min(MOST_SNAPSHOTS, most),
+        complain=complain,
+    )
     exporter = _exporter(settings)
     tally = Tally(
         catalog, block, door, settings.counts_interval, lost_events=exporter.newly_lost if exporter else lambda: 0
@@ -87,7 +105,7 @@ async def work(
     telemetry = None
     if exporter:
         telemetry = Telemetry(exporter.emit, settings.telemetry_sample, context_ids=settings.telemetry_context_ids)
-    catalog.refresh()
+    await _load(catalog)
     limit = LimitRate(page, settings.rate_limit) if settings.rate_limit else None
     app = data_plane(settings, catalog, block, limit, telemetry)
     runner = Runner(
@@ -132,13 +150,18 @@ async def work(
             catalog.refresh()
 
         loop.add_reader(door, answer_door)
-        for each in (_beat(block), tally.run()):
+        for each in (_beat(block, catalog), tally.run()):
             stack.callback(asyncio.create_task(each).cancel)
         os.write(ready, b"r")
         log.debug("working")
         await stop.wait()
+        catalog.leaving = True
+        site.leave()
+        await asyncio.sleep(LAST_ACCEPTED)
         await site.stop()
-        await asyncio.sleep(LAST_REQUESTS)
+        give_up = time.monotonic() + LAST_REQUESTS
+        while (site.connections or runner.connections) and time.monotonic() < give_up:
+            await asyncio.sleep(0.02)
         loop.remove_reader(door)
 
 
@@ -150,20 +173,40 @@ def _exporter(settings: Settings) -> Exporter | None:
     return Exporter()
 
 
+async def _load(catalog: Catalog) -> None:
+    """A process that knows nothing is to accept nothing, if that can be helped."""
+    give_up = time.monotonic() + FIRST_READ
+    catalog.refresh()
+    while not catalog.loaded and time.monotonic() < give_up:
+        await asyncio.sleep(0.05)
+        catalog.refresh()
+
+
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Raises OSError, ssl.SSLError."""
+    """Raises OSError."""
     if settings.tls_certificate is None:
+        if settings.tls_key is not None:
+            raise OSError("`--tls-key` needs `--tls-certificate`")
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        files = f"`{settings.tls_certificate}`" + (f" with the key `{settings.tls_key}`" if settings.tls_key else "")
+        raise OSError(f"the certificate {files} cannot be used: {error.args[-1]}") from None
     return context
 
 
-async def _beat(block: Block) -> None:
+def _no_password() -> str:
+    raise ValueError("the key needs a password, and nobody could be asked at a restart")
+
+
+async def _beat(block: Block, catalog: Catalog) -> None:
     while True:
         block.heartbeat = time.monotonic()
+        catalog.refresh()  # where the last time failed
         await asyncio.sleep(BEAT)
 
 
@@ -172,6 +215,13 @@ class _PlainSites:
 
     def __init__(self, runner: Runner, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         self._sites = [web.SockSite(runner, each, ssl_context=tls) for each in sockets]
+
+    @property
+    def connections(self) -> int:
+        return 0  # the runner counts them
+
+    def leave(self) -> None:
+        """The catalog says so to all."""
 
     async def start(self) -> None:
         for each in self._sites:

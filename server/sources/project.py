@@ -37,6 +37,7 @@ from server.version import version as burgee_version
 Committed = Callable[[], Awaitable[None]]  # returns when workers can see what was installed
 
 LOOKS_UNTIL_GONE = 2
+RETRY_SECONDS = 5.0  # until what could not be written is compiled again
 COMPILER = f"{burgee_version()}/{FORMAT_VERSION}"  # what another one made is made again
 
 
@@ -48,6 +49,7 @@ class _Tracked:
     tried: bytes = b""  # digest of the content that was looked at last
     installed: bytes = b""  # digest of the content that is served
     missed: int = 0  # looks in a row that did not find it
+    retry_at: float | None = None  # monotonic seconds: the disk may be better then
     restored: bool = False  # something is served of it since before this process
 
 
@@ -74,8 +76,10 @@ class Project:
         self._metrics = metrics
         self._settle_time = settle_time  # seconds
         record = store.record(project)
-        whole = record.sources.compiler == COMPILER and all(
-            files.has(record.environment_id(each.name), each) for each in record.environments
+        whole = (
+            record.sources.compiler == COMPILER
+            and all(files.has(record.environment_id(each.name), each) for each in record.environments)
+            and files.newest(project) <= record.version  # else the journal may have lost the record of a newer one
         )
         self._document = _Tracked(
             installed=record.sources.document if whole else b"", restored=bool(record.environments)
@@ -84,7 +88,8 @@ class Project:
         self._log = structlog.get_logger("project").bind(project=str(project))
 
     def document_differs(self, sources: Sources) -> bool:
-        return self._document.seen != sources.documents
+        retry_at = self._document.retry_at
+        return self._document.seen != sources.documents or (retry_at is not None and time.monotonic() > retry_at)
 
     def keys_differ(self, sources: Sources) -> bool:
         return self._keys.seen != _as_tuple(sources.keys)
@@ -138,7 +143,9 @@ class Project:
     async def _compile(self, source: Source, content: bytes, digest: bytes) -> bool:
         # INVARIANT: the version of a project's snapshots rises with every change of content, whatever its file's time.
         record = self._store.record(self.id)
-        version = max(record.version + 1, source.stamp.modified_ns // 1_000_000)
+        before = max(record.version, self._files.newest(self.id))
+        version = max(before + 1, source.stamp.modified_ns // 1_000_000)
+        self._document.retry_at = None
         compiled = await self._compiler.compile(content, self.id, version)
         if isinstance(compiled, Refused):
             self._refused(compiled.problem)
@@ -152,7 +159,7 @@ class Project:
             self._refused(Problem(f"the compiled snapshot does not load: {error}"))
             return False
         except OSError as error:
-            self._document.tried = b""  # the next change of anything tries again
+            self._document.tried, self._document.retry_at = b"", time.monotonic() + RETRY_SECONDS
             self._refused(Problem(f"the snapshots cannot be written: {error.strerror}"))
             return False
         self._store.install(self.id, tuple(published), version=version, document=digest, compiler=COMPILER)
@@ -164,6 +171,16 @@ class Project:
             self._metrics.propagation_seconds.observe(max(0.0, time.time() - source.stamp.modified_ns / 1e9))
         self._log.info("document installed", version=version, compile_seconds=round(compiled.seconds, 3))
         return True
+
+    async def check_files(self) -> None:
+        """What is published is compiled anew, under a new version, when it cannot be mapped."""
+        record = self._store.record(self.id)
+        try:
+            for each in record.environments:
+                await asyncio.to_thread(self._files.map, record.environment_id(each.name), each)
+        except (OSError, SnapshotError) as error:
+            self._log.error("a snapshot is damaged on disk; it is compiled again", why=str(error))
+            self._document = _Tracked(restored=True)
 
     async def refresh_keys(self, source: Source | None, *, again: bool) -> None:
         """As refresh_document."""

@@ -40,7 +40,8 @@ class Watcher:
         Without the folder it is ready too, when there is something to serve from before.
         """
         while not await self.look():
-            self._store.ready = self._store.ready or bool(self._store.projects)
+            if self._store.projects:
+                break
             await asyncio.sleep(RETRY_SECONDS)
         waiting, total = set(self._running.values()), len(self._running)
         while waiting:
@@ -87,6 +88,11 @@ class Watcher:
                 else:
                     self._look_at(self._project(each), listing.projects.get(each, Sources()), again=again)
             return True
+
+    def suspect(self, project_id: ProjectId) -> None:
+        """A worker could not map what is published of it."""
+        project = self._project(project_id)
+        self._start(project, "files", project.check_files)
 
     async def stop(self) -> None:
         for task in (running := list(self._running.values())):

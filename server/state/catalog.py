@@ -4,9 +4,9 @@
     catalog.served(environment_id)    -> Served or None
 
 It follows the journal to the position in the shared page, whenever bytes arrive. What cannot be read or mapped
-changes nothing: the version before is served on. A request takes its `Served` once, so it is answered from one
-snapshot whatever is published meanwhile. Above `budget` bytes the snapshots that nobody asked for longest are let go;
-they are on disk, and mapped again when asked for.
+changes nothing: the version before is served on, and the agent is told, who writes anew what is damaged. A request
+takes its `Served` once, so it is answered from one snapshot whatever is published meanwhile. Above `budget` bytes the
+snapshots that nobody asked for longest are let go; they are on disk, and mapped again when asked for.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from server.state.snapshots import SnapshotFiles
 from server.types import EnvironmentId, Grant, ProjectId
 
 RETRY_SECONDS = 1.0  # until a journal or a file that could not be read is tried again
+JOURNAL = "journal"  # the complaint that it cannot be read; any other names an environment whose snapshot cannot
 
 
 class Served:
     """One environment as this process answers it. Replaced with another version, not edited but for the last three."""
 
-    __slots__ = ("counted", "id", "project_cell", "published", "snapshot", "summed", "used_at", "version")
+    __slots__ = ("counted", "id", "placed_at", "project_cell", "published", "snapshot", "summed", "used_at", "version")
 
     def __init__(self, identity: EnvironmentId, published: Published, snapshot: Snapshot, project_cell: Cell) -> None:
         self.id = identity
@@ -38,20 +39,33 @@ class Served:
         self.snapshot = snapshot
         self.version = str(published.version)  # as the `Burgee-Version` header has it
         self.project_cell = project_cell
-        self.used_at = time.monotonic()
+        self.used_at = self.placed_at = time.monotonic()
         self.summed = self.counted = 0  # of snapshot.evaluated: what server/evaluations/tally.py has seen of it
 
 
 class Catalog:
-    def __init__(self, state: Path, page: Page, block: Block, *, budget: int) -> None:
+    def __init__(
+        self,
+        state: Path,
+        page: Page,
+        block: Block,
+        *,
+        budget: int,
+        most: int = 1 << 15,
+        complain: Callable[[str], None] = lambda about: None,
+    ) -> None:
+        """At most `budget` bytes in `most` snapshots are mapped: each takes a descriptor and a mapping."""
         self._page = page
         self._block = block
-        self._budget = budget  # bytes of snapshots
+        self._budget = budget
+        self._most = most
+        self._complain = complain
+        self.leaving = False  # this process answers no new connections
         self._reader = Reader(state)
         self._files = SnapshotFiles(state)
         self._records: dict[ProjectId, ProjectRecord] = {}
         self._grants: dict[bytes, Grant] = {}
-        self._mapped: dict[EnvironmentId, Served] = {}
+        self._mapped: dict[EnvironmentId, Served] = {}  # roughly those first that nobody asked for longest
         self._mapped_bytes = 0
         self._failed: dict[EnvironmentId, tuple[Published, float]] = {}
         self._retry_at = 0.0
@@ -66,12 +80,18 @@ class Catalog:
         return self._reader.position
 
     @property
+    def loaded(self) -> bool:
+        """Is all here that was published when this process started?"""
+        return self._reader.position != 0 or self._page.position == 0
+
+    @property
     def ready(self) -> bool:
-        return self._page.ready
+        """Is a key that is not known here one that there is not?"""
+        return self._page.ready and self.loaded
 
     @property
     def draining(self) -> bool:
-        return self._page.draining
+        return self.leaving or self._page.draining
 
     def on_change(self, listener: Callable[[Iterable[ProjectId]], None]) -> None:
         """To be told of projects whose environments or keys are others now, or were let go."""
@@ -98,6 +118,7 @@ class Catalog:
         except (OSError, JournalError) as error:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             self._log.error("the journal cannot be read; all is served on as it was", why=str(error))
+            self._complain(JOURNAL)
             return
         for each in records:
             self._apply(each)
@@ -116,9 +137,11 @@ class Catalog:
         """None where there is no such environment, or its file is no good and it was never served here."""
         published = self._published(environment)
         served = self._mapped.get(environment)
-        if published is None or (served is not None and served.published == published):
-            return served
-        return self._map(environment, published) or served
+        if published is not None and (served is None or served.published != published):
+            return self._map(environment, published) or served
+        if served is not None:
+            served.used_at = time.monotonic()
+        return served
 
     def age_of(self, served: Served) -> float:
         """Seconds since this snapshot was last known to be what its source says."""
@@ -134,16 +157,22 @@ class Catalog:
         )
 
     def _apply(self, record: ProjectRecord) -> None:
-        old = self._records.pop(record.id, None)
+        old = self._records.get(record.id)
+        if old is not None and record.version < old.version:
+            return  # from a journal that lost the newer one; it comes again
         for key in old.keys if old else ():
-            self._grants.pop(key.digest, None)
+            grant = self._grants.get(key.digest)
+            if grant is not None and grant.project == record.id:  # and not another project's by now
+                del self._grants[key.digest]
         for key in record.keys:
             environments = tuple(record.environment_id(name) for name in key.environments)
             self._grants[key.digest] = Grant(key.digest, key.selector, key.kind, record.id, environments, key.expires)
+        self._records.pop(record.id, None)
         if not record.gone:
             self._records[record.id] = record
         names = {each.name for each in record.environments}
         for each in old.environments if old else ():
+            self._failed.pop(record.environment_id(each.name), None)
             if each.name not in names:
                 self._let_go(record.environment_id(each.name))
 
@@ -156,7 +185,9 @@ class Catalog:
         except (OSError, SnapshotError) as error:
             self._failed[environment] = published, time.monotonic() + RETRY_SECONDS
             self._block.map_failures += 1
-            self._log.error("a snapshot cannot be mapped", environment=str(environment), why=str(error))
+            if failed is None or failed[0] != published:
+                self._log.error("a snapshot cannot be mapped", environment=str(environment), why=str(error))
+                self._complain(str(environment))
             return None
         self._failed.pop(environment, None)
         self._let_go(environment)
@@ -166,7 +197,7 @@ class Catalog:
         self._mapped[environment] = served
         self._mapped_bytes += published.size
         self._block.maps += 1
-        self._make_room(keep=environment)
+        self._make_room(served)
         self._block.mapped, self._block.mapped_bytes = len(self._mapped), self._mapped_bytes
         return served
 
@@ -178,19 +209,22 @@ class Catalog:
             for each in self._let_go_listeners:
                 each(served)
 
-    def _make_room(self, keep: EnvironmentId) -> None:
-        """Down to nine tenths, so that it is not looked for room again at once."""
-        if self._mapped_bytes <= self._budget:
-            return
+    def _make_room(self, keep: Served) -> None:
+        """A clock: who comes to its hand goes, or, having been asked for meanwhile, to the end of the line."""
         gone = set()
-        for served in sorted(self._mapped.values(), key=lambda each: each.used_at):
-            if served.id != keep:
-                self._let_go(served.id)
-                gone.add(served.id.project_id)
-                self._block.evictions += 1
-            if self._mapped_bytes <= self._budget * 0.9:
+        while self._mapped_bytes > self._budget or len(self._mapped) > self._most:
+            served = next(iter(self._mapped.values()))
+            if served is keep:
                 break
-        self._tell(gone)
+            if served.used_at > served.placed_at:
+                served.placed_at = served.used_at
+                self._mapped[served.id] = self._mapped.pop(served.id)
+                continue
+            self._let_go(served.id)
+            gone.add(served.id.project_id)
+            self._block.evictions += 1
+        if gone:
+            self._tell(gone)
 
     def _tell(self, projects: Iterable[ProjectId]) -> None:
         for each in self._listeners:

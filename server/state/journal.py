@@ -11,6 +11,7 @@ repeats.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -24,7 +25,7 @@ from server.state.records import ProjectRecord
 from server.types import ProjectId
 
 MAGIC = b"BURGEEJ1"
-_HEAD = struct.Struct("<8sQQ")  # magic, the position it continues, its own end when it was written
+_HEAD = struct.Struct("<8sQQI")  # magic, the position it continues, its own end when it was written, CRC-32 of these
 _FRAME = struct.Struct("<II")  # bytes of the record, their CRC-32
 LARGEST_RECORD = 1 << 26  # bytes: some hundred thousand keys
 END_BITS = 48
@@ -71,7 +72,7 @@ class Reader:
             if file != self._file:
                 continues, written = _head_of(file)
                 start = written if continues == self.position and self.position else _HEAD.size
-            records, reached = _records(os.pread(file, end - start, start))
+            records, reached = _records(os.pread(file, max(0, end - start), start))
             if start + reached != end:
                 raise JournalError(f"the journal is damaged at {start + reached}")
         except BaseException:
@@ -90,28 +91,40 @@ class Reader:
 
 
 class Journal:
-    """The agent's end: opened, it is whole, whatever happened to the process that wrote it before."""
+    """The agent's end: opened, it is whole, whatever happened to its file or to the process that wrote it before.
 
-    def __init__(self, folder: Path) -> None:
-        """Raises OSError; JournalError where a file is not a journal."""
+    What was half written when power went was never served, and is cut off. A file that is damaged before that, or ends
+    before `committed`, is put aside as `journal.3.damaged`, and what can be read of it begins the next one.
+    """
+
+    def __init__(self, folder: Path, committed: int = 0) -> None:
+        """`committed` is the position that workers know. Raises OSError."""
         self._folder = folder
         self._live: dict[ProjectId, int] = {}  # bytes of the latest record of each
         self.records: dict[ProjectId, ProjectRecord] = {}
+        self.damage = ""  # what was found when it was opened; empty where it was well
         numbers = _numbers(folder)
-        if not numbers:
-            _begin(folder, 1, 0, ())
-            numbers = [1]
-        self._number = numbers[-1]
-        for each in numbers[:-1]:
-            _path(folder, each).unlink(missing_ok=True)
-        self._file = os.open(_path(folder, self._number), os.O_RDWR | os.O_CLOEXEC)
-        _head_of(self._file)
-        size = os.fstat(self._file).st_size
-        records, reached = _records(os.pread(self._file, size - _HEAD.size, _HEAD.size))
-        self._end = _HEAD.size + reached
-        os.ftruncate(self._file, self._end)  # a record that was half written when power went; it was never served
-        for record in records:
+        self._number = numbers[-1] if numbers else 0
+        content = _path(folder, self._number).read_bytes() if numbers else b""
+        records, reached, beyond = _salvage(content)
+        self._end = reached
+        for record in (*records, *beyond):
             self._remember(record, len(framed(record)))
+        if not numbers and not committed:
+            self._begin_next(0)
+        elif not reached:
+            self.damage = "it is not a journal" if numbers else "it is gone"
+        elif beyond or position_of(self._number, reached) < committed:
+            self.damage = f"it cannot be read at byte {reached}"
+        if self.damage:
+            self._number = max(self._number, committed >> END_BITS)
+            path = _path(folder, self._number)
+            self._begin_next(0)  # workers read it from its start
+            with contextlib.suppress(OSError):
+                path.replace(path.with_name(f"{path.name}.damaged"))
+        for each in numbers[:-1]:
+            with contextlib.suppress(OSError):
+                _path(folder, each).unlink(missing_ok=True)
 
     @property
     def position(self) -> int:
@@ -121,14 +134,22 @@ class Journal:
         """Writes and syncs; returns the new position. Raises OSError: then nothing was added."""
         frames = [(each, framed(each)) for each in records]
         whole = b"".join(frame for _, frame in frames)
+        if self._size() < self._end:  # somebody took it away, or a part of it
+            self.renew()
+        # Opened each time: a folder that can only be read, or not any more, is an error here and not at the start.
+        file = os.open(_path(self._folder, self._number), os.O_RDWR | os.O_CLOEXEC)
         try:
-            written = 0
-            while written < len(whole):
-                written += os.pwrite(self._file, whole[written:], self._end + written)
-            os.fdatasync(self._file)
-        except OSError:
-            os.ftruncate(self._file, self._end)
-            raise
+            os.ftruncate(file, self._end)  # off with what was half written
+            try:
+                written = 0
+                while written < len(whole):
+                    written += os.pwrite(file, whole[written:], self._end + written)
+                os.fdatasync(file)
+            except OSError:
+                os.ftruncate(file, self._end)
+                raise
+        finally:
+            os.close(file)
         self._end += len(whole)
         for record, frame in frames:
             self._remember(record, len(frame))
@@ -137,32 +158,51 @@ class Journal:
     def compact(self) -> int:
         """Writes the file anew where most of it is old; returns the position, the same or the new. Raises OSError."""
         live = sum(self._live.values())
-        if self._end - live < max(COMPACT_BYTES, live):
-            return self.position
-        old, number = _path(self._folder, self._number), self._number + 1
-        _begin(self._folder, number, self.position, self.records.values())
-        os.close(self._file)
-        self._file = os.open(_path(self._folder, number), os.O_RDWR | os.O_CLOEXEC)
-        self._number, self._end = number, os.fstat(self._file).st_size
-        old.unlink(missing_ok=True)  # who has it open reads on
+        return self.position if self._end - live < max(COMPACT_BYTES, live) else self.renew()
+
+    def renew(self) -> int:
+        """Writes the file anew under the next number; returns the new position. Raises OSError."""
+        old = _path(self._folder, self._number)
+        self._begin_next(self.position)
+        with contextlib.suppress(OSError):
+            old.unlink()  # who has it open reads on
         return self.position
 
-    def close(self) -> None:
-        os.close(self._file)
+    def is_whole(self) -> bool:
+        """Can a worker read the file from its start to its end?"""
+        try:
+            content = _path(self._folder, self._number).read_bytes()
+        except OSError:
+            return False
+        _, reached, _ = _salvage(content[: self._end])
+        return reached == self._end
+
+    def _size(self) -> int:
+        try:
+            return _path(self._folder, self._number).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _begin_next(self, continues: int) -> None:
+        path = _path(self._folder, self._number + 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = b"".join(map(framed, self.records.values()))
+        try:
+            write_atomically(path, _head(continues, _HEAD.size + len(body)) + body)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()  # or the next agent takes it for the journal, and it lacks what is appended from here
+            raise
+        self._number, self._end = self._number + 1, _HEAD.size + len(body)
 
     def _remember(self, record: ProjectRecord, size: int) -> None:
         self._live[record.id] = size
         self.records[record.id] = record
 
 
-def _begin(folder: Path, number: int, continues: int, records: Iterable[ProjectRecord]) -> None:
-    body = b"".join(map(framed, records))
-    write_atomically(_path(folder, number), _HEAD.pack(MAGIC, continues, _HEAD.size + len(body)) + body)
-
-
 def _numbers(folder: Path) -> list[int]:
     names = (each.name.removeprefix("journal.") for each in folder.glob("journal.*"))
-    return sorted(int(each) for each in names if each.isascii() and each.isdigit())
+    return sorted(int(each) for each in names if each.isascii() and each.isdigit() and len(each) < 6)
 
 
 def _path(folder: Path, number: int) -> Path:
@@ -172,23 +212,55 @@ def _path(folder: Path, number: int) -> Path:
 def _head_of(file: int) -> tuple[int, int]:
     """The position that a file continues, and its end when it was written."""
     head = os.pread(file, _HEAD.size, 0)
-    if len(head) < _HEAD.size or not head.startswith(MAGIC):
+    if not _is_head(head):
         raise JournalError("it is not a journal of this version")
-    _, continues, written = _HEAD.unpack(head)
+    _, continues, written, _ = _HEAD.unpack(head)
     return continues, written
+
+
+def _head(continues: int, end: int) -> bytes:
+    head = _HEAD.pack(MAGIC, continues, end, 0)[:-4]
+    return head + zlib.crc32(head).to_bytes(4, "little")
+
+
+def _is_head(head: bytes) -> bool:
+    return len(head) == _HEAD.size and head == _head(*_HEAD.unpack(head)[1:3])
 
 
 def _records(content: bytes) -> tuple[list[ProjectRecord], int]:
     """The whole records at the start, and how many bytes they take."""
     records, at = [], 0
-    while at + _FRAME.size <= len(content):
-        length, checksum = _FRAME.unpack_from(content, at)
-        payload = content[at + _FRAME.size : at + _FRAME.size + length]
-        if not 0 < length <= len(payload) or zlib.crc32(payload) != checksum:
-            break
-        try:
-            records.append(_decode(payload))
-        except msgspec.ValidationError:
-            raise JournalError("the journal is of another version") from None
-        at += _FRAME.size + length
+    while (found := _record_at(content, at)) is not None:
+        record, size = found
+        records.append(record)
+        at += size
     return records, at
+
+
+def _salvage(content: bytes) -> tuple[list[ProjectRecord], int, list[ProjectRecord]]:
+    """The records of a whole file up to the first place that cannot be read, that place, and the records beyond it.
+
+    The place is 0 where not even the head can be read.
+    """
+    records, reached = _records(content[_HEAD.size :])
+    beyond, at = [], _HEAD.size + reached
+    while at < len(content):
+        found = _record_at(content, at)
+        if found is not None:
+            beyond.append(found[0])
+        at += found[1] if found else 1
+    return records, _HEAD.size + reached if _is_head(content[: _HEAD.size]) else 0, beyond
+
+
+def _record_at(content: bytes, at: int) -> tuple[ProjectRecord, int] | None:
+    """The record whose frame is here, and the bytes it takes."""
+    if at + _FRAME.size >= len(content):
+        return None
+    length, checksum = _FRAME.unpack_from(content, at)
+    payload = content[at + _FRAME.size : at + _FRAME.size + length] if length <= LARGEST_RECORD else b""
+    if not 0 < length == len(payload) or zlib.crc32(payload) != checksum:
+        return None
+    try:
+        return _decode(payload), _FRAME.size + length
+    except msgspec.DecodeError:
+        return None

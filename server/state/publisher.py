@@ -3,7 +3,8 @@
     publish(record)  ->  …  ->  journal.append([…])  ->  page.position = …  ->  bells
 
 All records that wait are committed together, so ten thousand take not ten thousand syncs. A disk that cannot be
-written to delays them and loses none: they are tried again, and what was served is served on.
+written to delays them and loses none: they are tried again, and what was served is served on. A journal that a worker
+cannot read is written anew from what the agent knows.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Publisher:
         self._waiting: dict[ProjectId, ProjectRecord] = {}
         self._changed = asyncio.Event()
         self._committed = asyncio.Event()
+        self._suspected = False  # a worker could not read the journal
         self.problem: Problem | None = None
         self._log = structlog.get_logger("publisher")
 
@@ -45,14 +47,21 @@ class Publisher:
         if self._waiting or self._changed.is_set():
             await self._committed.wait()
 
+    def suspect_journal(self) -> None:
+        """Somebody could not read it: look, and write it anew where that is so."""
+        self._suspected = True
+        self._changed.set()
+
     async def run(self) -> None:
-        self._page.position = self._journal.position
-        self._ring()
+        self._show(self._journal.position)
         while True:
             await self._changed.wait()
             self._changed.clear()
             batch = list(self._waiting.values())
             try:
+                if self._suspected:
+                    await asyncio.to_thread(self._mend)
+                    self._suspected = False
                 await asyncio.to_thread(self._commit, batch)
             except OSError as error:
                 if self.problem is None:
@@ -70,11 +79,23 @@ class Publisher:
 
     def _commit(self, batch: list[ProjectRecord]) -> None:
         before = {each.id: self._journal.records.get(each.id) for each in batch}
-        self._journal.append(batch)
-        self._page.position = self._journal.position
-        self._ring()
+        if not batch:
+            return
+        self._show(self._journal.append(batch))
         for each in batch:
             last = before[each.id]
             wanted = (*each.environments, *(last.environments if last and not each.gone else ()))
             self._files.keep_only(each.id, wanted, up_to=each.version)
-        self._page.position = self._journal.compact()
+        try:
+            self._page.position = self._journal.compact()
+        except OSError as error:  # what was appended is served all the same
+            self._log.warning("the journal cannot be compacted", why=error.strerror)
+
+    def _mend(self) -> None:
+        if not self._journal.is_whole():
+            self._log.error("the journal is damaged on disk; it is written anew")
+            self._show(self._journal.renew())
+
+    def _show(self, position: int) -> None:
+        self._page.position = position
+        self._ring()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engine import Snapshot, SnapshotError
@@ -45,6 +45,20 @@ class SnapshotFiles:
             raise SnapshotError("it is not the snapshot that was published")
         return snapshot
 
+    def newest(self, project: ProjectId) -> int:
+        """The highest version there is a file of, published or not; 0 where there is none."""
+        try:
+            return max((_version_of(each.name) for each in self._project(project).iterdir()), default=0)
+        except OSError:
+            return 0
+
+    def projects(self) -> Iterator[ProjectId]:
+        """Those that files are there of."""
+        with contextlib.suppress(OSError):
+            for tenant in (self._folder / "snapshots").iterdir():
+                for project in tenant.iterdir():
+                    yield ProjectId(tenant.name, project.name)
+
     def has(self, environment: EnvironmentId, published: Published) -> bool:
         """Is a file of that size there?"""
         try:
@@ -57,9 +71,14 @@ class SnapshotFiles:
         names = {f"{each.name}@{each.version}{SUFFIX}" for each in wanted}
         with contextlib.suppress(OSError):  # what cannot be deleted stays
             for each in self._project(project).iterdir():
-                version = each.name.removesuffix(SUFFIX).rpartition("@")[2]
-                if each.name not in names and version.isdigit() and int(version) <= up_to:
+                if each.name not in names and 0 < _version_of(each.name) <= up_to:
                     each.unlink(missing_ok=True)
 
     def _project(self, project: ProjectId) -> Path:
         return self._folder / "snapshots" / project.tenant / project.project
+
+
+def _version_of(name: str) -> int:
+    """0 of a file that is none of ours: one that was half written, say."""
+    version = name.removesuffix(SUFFIX).rpartition("@")[2]
+    return int(version) if version.isascii() and version.isdigit() else 0

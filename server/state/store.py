@@ -43,7 +43,8 @@ class Store:
         for each in self._records.values():
             if not each.gone:  # until its sources are looked at, it is what it was
                 since = max((one.installed_at for one in each.environments), default=time.time())
-                self._statuses[each.id] = ProjectStatus(SourceState.VALID, since)
+                behind_since = page.cell(str(each.id)).behind_since or None  # as the agent before this one knew it
+                self._statuses[each.id] = ProjectStatus(SourceState.VALID, since, behind_since=behind_since)
 
     @property
     def projects(self) -> Mapping[ProjectId, ProjectStatus]:
