@@ -20,6 +20,7 @@ from server.http.management import Management
 from server.metrics import AgentMetrics
 from server.processes.inherited import LEAVE
 from server.processes.sockets import Doors
+from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.sources.compiling import Compiler
@@ -34,9 +35,11 @@ from server.types import ProjectId
 BEAT = 1.0  # seconds
 
 
-def management_plane(store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics) -> web.Application:
+def management_plane(
+    store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, quotas: Quotas
+) -> web.Application:
     app = web.Application(middlewares=[AnswerFailures()])
-    management = Management(store, publisher, page, metrics)
+    management = Management(store, publisher, page, metrics, quotas)
     app.router.add_get("/healthz", management.healthz)
     app.router.add_get("/readyz", management.readyz)
     app.router.add_get("/metrics", management.metrics)
@@ -46,6 +49,7 @@ def management_plane(store: Store, publisher: Publisher, page: Page, metrics: Ag
 
 async def act(
     settings: Settings,
+    quotas: Quotas,
     page: Page,
     block: Block,
     management: socket.socket,
@@ -78,7 +82,7 @@ async def act(
         stack.callback(journal.close)
         stack.callback(compiler.close)
         stack.push_async_callback(watcher.stop)
-        app = management_plane(store, publisher, page, metrics)
+        app = management_plane(store, publisher, page, metrics, quotas)
         runner = Runner(
             app,
             head_timeout=settings.head_timeout,

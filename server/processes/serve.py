@@ -14,6 +14,7 @@ from server.processes.inherited import AGENT, Inherited
 from server.processes.sockets import open_sockets
 from server.processes.supervisor import Supervisor
 from server.processes.worker import tls_context, work
+from server.quotas import read_quotas
 from server.settings import Settings
 from server.shared.page import Page
 from server.sources.watcher import Progress
@@ -24,15 +25,21 @@ Addresses = dict[str, str]  # "data", "management", "unix" -> where it listens
 def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress: Progress | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. `announce` is called in the agent once all is loaded.
 
-    Raises OSError when a port or the state folder cannot be had.
+    Raises OSError when a port or the state folder cannot be had, QuotasError when the file of quotas is no good.
     """
     workers = settings.worker_count()
+    quotas = read_quotas(settings)
     lock = _lock_state(settings)
     tls_context(settings)  # what is wrong with the certificate is better said once, here
     page = Page(2 * (workers + 1))  # a process and its successor
     sockets = open_sockets(settings, workers, page.block_count)
     log = structlog.get_logger("server")
     log.info("listening", **sockets.addresses, tenants=str(settings.tenants), workers=workers)
+
+    def reload() -> None:
+        """What is good is what every process that is made from now on has; with what is not, all stays as it is."""
+        nonlocal quotas
+        quotas = read_quotas(settings)
 
     def run(inherited: Inherited) -> None:
         block = page.block(inherited.block)
@@ -42,6 +49,7 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
             uvloop.run(
                 act(
                     settings,
+                    quotas,
                     page,
                     block,
                     sockets.management,
@@ -55,10 +63,10 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
             return
         listeners = [sockets.data[inherited.slot], *([sockets.unix] if sockets.unix else [])]
         door = sockets.doors.worker[inherited.block]
-        uvloop.run(work(settings, page, block, listeners, door, ready=inherited.ready, alive=inherited.alive))
+        uvloop.run(work(settings, quotas, page, block, listeners, door, ready=inherited.ready, alive=inherited.alive))
 
     supervisor = Supervisor(
-        page, workers, run, drain_delay=settings.drain_delay, shutdown_timeout=settings.shutdown_timeout
+        page, workers, run, reload, drain_delay=settings.drain_delay, shutdown_timeout=settings.shutdown_timeout
     )
     try:
         return supervisor.run()
