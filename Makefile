@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SOURCES := $(wildcard engine/*.pyx engine/*.pxd engine/core/*.h server/front/*.pyx server/front/*.h server/shared/*.pyx server/shared/*.pxd server/shared/*.h)
+SOURCES := $(wildcard engine/*.pyx engine/*.pxd engine/core/*.h server/front/*.pyx server/front/*.pxd server/front/*.h server/shared/*.pyx server/shared/*.pxd server/shared/*.h)
 PACKAGES := engine rules_compiler server
 
 # The first Python that is new enough, can make an environment and can build an extension; `make build PYTHON=…` chooses.
@@ -55,7 +55,7 @@ check: build ## all that CI runs: format, lint, types, layers, stubs, benchmark 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m mypy.stubtest engine.snapshot server.front.protocol server.shared.page --mypy-config-file pyproject.toml
+	$(BIN)/python -m mypy.stubtest engine.snapshot server.front.admission server.front.protocol server.shared.page --mypy-config-file pyproject.toml
 	$(MAKE) --no-print-directory bench-smoke
 	$(MAKE) --no-print-directory test
 

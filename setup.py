@@ -41,10 +41,17 @@ EXTENSIONS = [
         **OPTIONS,
     ),
     Extension(
+        "server.front.admission",
+        ["server/front/admission.pyx"],
+        include_dirs=["server/front", "server/shared"],
+        depends=["server/front/turns.h", *sorted(glob("server/*/*.pxd")), "server/shared/page.h"],
+        **OPTIONS,
+    ),
+    Extension(
         "server.front.protocol",
         ["server/front/protocol.pyx"],
         include_dirs=["server/front", "server/shared"],
-        depends=["server/front/scan.h", "server/shared/page.h", "server/shared/page.pxd"],
+        depends=[*sorted(glob("server/front/*.h")), *sorted(glob("server/*/*.pxd")), "server/shared/page.h"],
         **OPTIONS,
     ),
 ]

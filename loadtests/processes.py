@@ -1,6 +1,6 @@
 """Server processes that are measured: started on free ports, waited for, asked what they use, always stopped.
 
-    with serving(tenants, "--rate-limit", "100") as server:
+    with serving(tenants, "--tenant-requests", "100") as server:
         server.data                     "http://127.0.0.1:41207"
         before = usage(server.pid)
         …
@@ -176,7 +176,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WORD",
-        help="given to `burgee serve` as it is; repeat it; write --server-option=--rate-limit --server-option=100",
+        help="given to `burgee serve` as it is; repeat it; write --server-option=--tenant-requests --server-option=100",
     )
 
 

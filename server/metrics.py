@@ -127,6 +127,8 @@ class _WorkersCollector(Collector):
             ("burgee_workers", "processes that answer", len(workers)),
             ("burgee_workers_behind", "of those, not yet at the newest publication",
              sum(each.position != self._page.position for each in workers)),
+            ("burgee_workers_overloaded", "of those, shedding requests at the moment",
+             sum(each.overloaded for each in workers)),
             ("burgee_http_connections", "open connections", sum(each.connections for each in workers)),
             ("burgee_http_requests_in_flight", "requests being answered", sum(each.in_flight for each in workers)),
             ("burgee_event_streams", "open event streams", sum(each.streams for each in workers)),

@@ -18,6 +18,7 @@ import click
 
 LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+QuotaMode = Literal["enforce", "warn"]
 
 
 def _setting(default: Any, explanation: str, *, least: float | None = None, most: float = 1e12) -> Any:
@@ -43,7 +44,17 @@ class Settings:
     head_timeout: float = _setting(10.0, "seconds for the head of a request to arrive", least=0.001)
     body_timeout: float = _setting(10.0, "seconds for a whole request body to arrive", least=0.001)
     keepalive_timeout: float = _setting(75.0, "seconds an idle connection is kept", least=0.0)
-    rate_limit: float = _setting(0.0, "requests per second of one tenant; 0 for no limit", least=0.0)
+    tenant_requests: float = _setting(0.0, "requests a second of one tenant; 0 for no limit", least=0.0)
+    tenant_evaluations: float = _setting(0.0, "flag evaluations a second of one tenant; 0 for no limit", least=0.0)
+    tenant_bytes_in_flight: int = _setting(
+        64 << 20, "bytes of bodies of one tenant that are being read; 0 for no limit", least=0
+    )
+    tenant_streams: int = _setting(10_000, "open event streams of one tenant; 0 for no limit", least=0)
+    quota_mode: QuotaMode = _setting("enforce", "refuse what goes over a tenant's limit, or only count and log it")
+    quotas: Path | None = _setting(None, "YAML file with limits of single tenants; SIGHUP reads it again")
+    shed_after: float = _setting(
+        0.01, "seconds of work that may wait when there is too much of it; 0 to never shed", least=0.0, most=60.0
+    )
     memory_budget: int = _setting(
         1 << 30, "bytes of snapshots a worker maps before it lets idle ones go", least=1 << 20
     )
@@ -119,6 +130,7 @@ def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> 
         bool: click.BOOL,
         LogFormat: click.Choice(["json", "text"]),
         LogLevel: click.Choice(["debug", "info", "warning", "error"]),
+        QuotaMode: click.Choice(["enforce", "warn"]),
     }
     # A required option must not be given a default at all: to click, None is one.
     presence: dict[str, Any] = {"required": True} if default is MISSING else {"default": default, "show_default": True}

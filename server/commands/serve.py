@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from server.commands.output import err, fail, json_option, print_json
 from server.logs import configure_logs
 from server.processes.serve import Addresses, serve
+from server.quotas import QuotasError
 from server.settings import Settings, options
 
 EXAMPLES = "examples.txt"
@@ -45,6 +46,8 @@ def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
         status = serve(settings, announce=announce, progress=progress)
     except (OSError, ssl.SSLError) as error:
         fail(_why_not(error), as_json=as_json)
+    except QuotasError as error:
+        fail(str(error), as_json=as_json)
     sys.exit(status)
 
 

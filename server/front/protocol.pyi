@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import final
 
 from server.evaluations.telemetry import Telemetry
+from server.front.admission import Admission
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
 from server.types import ProjectId
@@ -19,9 +20,9 @@ class Front:
         catalog: Catalog,
         page: Page,
         block: Block,
+        admission: Admission,
         handler: Callable[[], asyncio.Protocol],  # aiohttp's protocol, for what is handed over
         *,
-        request_rate: float,  # a second, of one tenant in all workers; 0: no limit
         max_body: int,  # bytes
         head_timeout: float,  # seconds
         body_timeout: float,

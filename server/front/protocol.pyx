@@ -3,7 +3,7 @@
     b"POST /ofrep/v1/evaluate/flags/checkout HTTP/1.1\\r\\n…"  ->  scan.h  ->  Snapshot.evaluate_json  ->  transport.write
 
 It answers only what it recognises and may answer: an evaluate request, with a key that opens one environment. Everything else
-(other requests, and all refusals but 429) goes to aiohttp by `transport.set_protocol`, with its bytes as they came, so that there is one
+(other requests, and refusals that are not said again and again) goes to aiohttp by `transport.set_protocol`, with its bytes as they came, so that there is one
 place that decides what those get. INVARIANT: a connection is handed over only when all its earlier requests were answered.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import time
 from array import array
 from fcntl import ioctl
-from termios import FIONREAD
+from termios import FIONREAD as _FIONREAD
 from email.utils import formatdate
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -19,11 +19,14 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from libc.string cimport memcmp, memcpy
 
-from server.shared.page cimport TIMES, Block, BlockFields, Cell, Page, take_from
+from server.front.admission cimport WITHIN, Admission, Tenant
+from server.shared.page cimport TIMES, Block, BlockFields, Page
 
 from engine import error_code_of
-from server import keys
-from server.shared.page import BOUNDS, STATUS_CODES
+from server.front.admission import OVERLOADED as _OVERLOADED, TEXTS as _TEXTS
+from server.http.presented_key import KeyRefusal, opened_by
+from server.shared.page import BOUNDS as _BOUNDS, KEY_REASONS as _KEY_REASONS, STATUS_CODES as _STATUS_CODES
+from server.types import EVALUATING as _EVALUATING
 
 cdef extern from "scan.h" nogil:
     ctypedef struct Span:
@@ -43,17 +46,21 @@ cdef enum:
     MAX_PIPELINED = 64  # requests answered in one go
     MAX_BODY = 16 << 20  # bytes; what the engine takes
     MAX_WRITTEN = 1 << 18  # bytes of answers after which the rest waits for its turn
+    MAX_REFUSED = 1024  # presented keys that are known to open nothing
 
 cdef double TICK = 1.0  # seconds between two looks at the clock
-cdef int OK = STATUS_CODES.index(200), NOT_MODIFIED = STATUS_CODES.index(304), BAD_REQUEST = STATUS_CODES.index(400)
-cdef int NOT_FOUND = STATUS_CODES.index(404), TIMED_OUT = STATUS_CODES.index(408), TOO_MANY = STATUS_CODES.index(429)
+cdef int OK = _STATUS_CODES.index(200), NOT_MODIFIED = _STATUS_CODES.index(304), BAD_REQUEST = _STATUS_CODES.index(400)
+cdef int NOT_FOUND = _STATUS_CODES.index(404), TIMED_OUT = _STATUS_CODES.index(408), TOO_MANY = _STATUS_CODES.index(429)
+cdef int UNAVAILABLE = _STATUS_CODES.index(503)
 cdef double[TIMES - 1] LIMITS  # seconds: upper bounds of the buckets of durations
-for _index, _bound in enumerate(BOUNDS):
+for _index, _bound in enumerate(_BOUNDS):
     LIMITS[<int>_index] = _bound
 cdef dict STATUS_LINES = {
     200: b"HTTP/1.1 200 OK\r\n",
     400: b"HTTP/1.1 400 Bad Request\r\n",
     404: b"HTTP/1.1 404 Not Found\r\n",
+    429: b"HTTP/1.1 429 Too Many Requests\r\n",
+    503: b"HTTP/1.1 503 Service Unavailable\r\n",
 }
 cdef tuple TYPES = (
     b"Content-Type: application/json\r\n",
@@ -71,9 +78,10 @@ cdef class _Entry:
 
     cdef object expires, served
     cdef bint valid  # until it is forgotten
-    cdef Cell tenant
+    cdef Tenant tenant
+    cdef int64_t[3] cost  # nanoseconds that its requests of a route have taken lately
     cdef bint client
-    cdef object evaluate_json, evaluate_if_changed, evaluate_batch
+    cdef object snapshot, evaluate_json, evaluate_if_changed, evaluate_batch
     cdef bytes credential
     cdef bytes common  # headers of every answer
     cdef bytes head  # of the usual answer, up to the number of its length
@@ -85,7 +93,7 @@ cdef class Front:
     cdef Page page
     cdef Block block
     cdef BlockFields *counters
-    cdef int64_t request_cost, request_burst  # nanoseconds of a tenant's rate; 0: no limit
+    cdef Admission admission
     cdef uint32_t max_body
     cdef double head_timeout, body_timeout, keepalive_timeout
     cdef double clock  # seconds, monotonic, coarse
@@ -94,6 +102,8 @@ cdef class Front:
     cdef bytes date
     cdef dict entries  # (credential, environment) as bytes -> _Entry
     cdef dict entries_of  # project -> keys of `entries`
+    cdef dict refused  # credentials that open nothing -> why; as long as nothing is published
+    cdef list sheds  # answers for what is too much, by the seconds to wait
     cdef uint64_t position  # of the journal, as far as the entries know
     cdef set connected
     cdef bint draining
@@ -101,8 +111,8 @@ cdef class Front:
     cdef int64_t unsampled  # requests up to and with the next one that it records
 
     def __init__(
-        self, loop, catalog, Page page, Block block, handler, *,
-        double request_rate, max_body, head_timeout, body_timeout, keepalive_timeout, telemetry=None
+        self, loop, catalog, Page page, Block block, Admission admission, handler, *,
+        max_body, head_timeout, body_timeout, keepalive_timeout, telemetry=None
     ):
         self.loop = loop
         self.catalog = catalog
@@ -110,8 +120,7 @@ cdef class Front:
         self.block = block
         self.counters = block.fields
         self.handler = handler
-        self.request_cost = <int64_t>(1e9 / request_rate) if request_rate else 0
-        self.request_burst = <int64_t>(max(request_rate, 1.0) * self.request_cost)
+        self.admission = admission
         self.max_body = min(max_body, MAX_BODY)
         # The clock may be a tick behind when a deadline is set by it, and nobody is to have less time than was said.
         self.head_timeout = head_timeout + TICK
@@ -119,6 +128,7 @@ cdef class Front:
         self.keepalive_timeout = keepalive_timeout + TICK
         self.entries = {}
         self.entries_of = {}
+        self.refused = {}
         self.position = 0
         self.connected = set()
         self.telemetry = telemetry
@@ -139,9 +149,11 @@ cdef class Front:
         self.wall = time.time()
         self.second = <long>self.wall
         self.date = b"Date: " + formatdate(self.second, usegmt=True).encode() + b"\r\n"
+        self.sheds = [self.refusal(503, _OVERLOADED, seconds, False) for seconds in (1, 2, 3)]
         self.counters.connections = len(self.connected)
         for connection in [each for each in self.connected if (<_Connection>each).deadline < self.clock]:
             connection.reap()
+        self.admission.tick()
 
     def forget(self, projects):
         """See protocol.pyi."""
@@ -169,11 +181,22 @@ cdef class Front:
         give_up = time.monotonic() + timeout
         while self.connected and time.monotonic() < give_up:
             for connection in list(self.connected):
-                if connection.buffer is None and not connection.waiting and not has_unread(connection.transport):
+                busy = connection.buffer is not None or connection.waiting or connection.unwanted
+                if not busy and not has_unread(connection.transport):
                     connection.transport.close()
             await asyncio.sleep(0.02)
         for connection in list(self.connected):
             connection.transport.abort()
+
+    cdef bytes refusal(self, int status, str why, int64_t seconds, bint close):
+        return b"%bRetry-After: %d\r\n%b%bContent-Length: %d\r\n\r\n{\"errorDetails\":\"%b\"}" % (
+            <bytes>STATUS_LINES[status] + b"Content-Type: application/json\r\nCache-Control: private, no-store\r\n",
+            seconds,
+            self.date,
+            CLOSE if close or self.leaving() else b"",
+            len(why) + 19,
+            why.encode(),
+        )
 
     cdef bint leaving(self) except -1:
         """Is every answer to be a connection's last, so that the caller goes elsewhere?"""
@@ -185,6 +208,7 @@ cdef class Front:
         if self.position != self.page.header.position:
             self.catalog.refresh()
             self.position = self.catalog.position
+            self.refused.clear()
         identity = (credential, environment)
         found = self.entries.get(identity)
         if found is not None:
@@ -196,6 +220,7 @@ cdef class Front:
             self.entries[identity] = entry
             self.entries_of.setdefault(entry.served.id.project_id, []).append(identity)
         if entry.expires is not None and entry.expires <= self.wall:
+            self.grant_of(credential)
             return None
         if entry.second != self.second:
             if self.catalog.served(entry.served.id) is not entry.served:  # let go, or it could not be mapped before
@@ -210,13 +235,32 @@ cdef class Front:
             entry.served.used_at = self.clock
         return entry
 
+    cdef object grant_of(self, bytes credential):
+        """What the key opens; None, and remembered as such, when it opens nothing."""
+        if credential in self.refused:
+            return None
+        found = opened_by(credential.decode("latin-1"), _EVALUATING, self.catalog.grant, self.wall)
+        if not isinstance(found, KeyRefusal):
+            return found
+        if self.page.header.ready:  # before that, the key may be one that is still to be read
+            if len(self.refused) >= MAX_REFUSED:
+                self.refused.clear()
+            self.refused[credential] = found
+        return None
+
+    cdef bytes refuse_key(self, Request *r):
+        """What a key gets that opens nothing; None where aiohttp is to say what is the matter."""
+        why = self.refused.get(span(&r.credential))
+        if why is None:
+            return None
+        self.counters.refused_keys[<int>_KEY_REASONS.index(why.reason)] += 1
+        self.counters.requests[r.route][<int>_STATUS_CODES.index(why.status)] += 1
+        return why.message(self.date, close=r.close or self.leaving())
+
     cdef _Entry look_up(self, bytes credential, bytes environment):
         cdef _Entry entry
-        key = credential.decode("latin-1")
-        if keys.selector_of(key) is None:
-            return None
-        grant = self.catalog.grant(keys.digest_of(key))
-        if grant is None or not grant.evaluates:
+        grant = self.grant_of(credential)
+        if grant is None:
             return None
         if environment is None:
             wanted = grant.environments[0] if len(grant.environments) == 1 else None
@@ -232,7 +276,9 @@ cdef class Front:
         entry.client = grant.client
         entry.served = served
         entry.valid = True
-        entry.tenant = self.page.cell(grant.project.tenant)
+        entry.tenant = self.admission.tenant(grant.project.tenant)
+        entry.cost[:] = [0, 0, 0]
+        entry.snapshot = served.snapshot
         entry.evaluate_json = served.snapshot.evaluate_json
         entry.evaluate_if_changed = served.snapshot.evaluate_json_if_changed
         entry.evaluate_batch = served.snapshot.evaluate_batch
@@ -248,7 +294,12 @@ cdef class _Connection:
     cdef object buffer  # bytearray: a request that is only half here, or requests that wait for their turn; or None
     cdef Py_ssize_t needed  # bytes of `buffer` before it is worth looking again
     cdef double deadline  # by the front's clock: for the rest of a request, or for the next one
-    cdef bint in_body, paused, waiting
+    cdef bint in_body, paused, waiting, refused
+    cdef bint admitted  # the request whose body is on its way was let in
+    cdef bint last  # nothing is answered after what is unwanted
+    cdef Py_ssize_t unwanted  # bytes that are still to come of a body whose request was refused
+    cdef int64_t held  # bytes of a body that its tenant has on its way
+    cdef Tenant holder
     cdef _Entry latest  # of the latest request: most clients have one key
     cdef object __weakref__
 
@@ -263,6 +314,7 @@ cdef class _Connection:
     def connection_lost(self, error):
         self.front.connected.discard(self)
         self.buffer = None
+        self.release()
 
     def eof_received(self):
         return False  # close; what was complete has been answered
@@ -276,6 +328,11 @@ cdef class _Connection:
         self.go_on()
 
     def data_received(self, bytes data not None):
+        self.front.admission.arrive()
+        if self.unwanted:
+            data = self.without_unwanted(data)
+            if data is None:
+                return
         if self.buffer is not None:
             self.buffer += data
             if len(self.buffer) < self.needed or self.waiting or self.paused:
@@ -284,12 +341,33 @@ cdef class _Connection:
             self.buffer = None
         self.work(data)
 
+    cdef bytes without_unwanted(self, bytes data):
+        """What follows the rest of a refused request's body; None: nothing yet."""
+        cdef Py_ssize_t n = min(self.unwanted, PyBytes_GET_SIZE(data))
+        self.unwanted -= n
+        if self.unwanted:
+            return None
+        self.in_body = False
+        self.deadline = self.front.clock + self.front.keepalive_timeout
+        if self.last or self.front.leaving():
+            self.transport.close()
+            return None
+        return data[n:] or None
+
+    cdef int release(self) except -1:
+        if self.held:
+            self.front.admission.hold(self.holder, -self.held)
+            self.held = 0
+            self.holder = None
+        return 0
+
     def go_on(self):
         """Take up what waited for its turn, or for the client to read."""
         if self.paused or self.transport.is_closing():
             return
         self.transport.resume_reading()
         if self.waiting:
+            self.front.admission.arrive()
             self.waiting = False
             data = bytes(self.buffer)
             self.buffer = None
@@ -301,7 +379,7 @@ cdef class _Connection:
             if self.paused:  # it asks and does not read
                 self.transport.abort()
             return 0
-        if self.in_body:
+        if self.in_body and not self.unwanted:
             self.front.counters.requests[0][TIMED_OUT] += 1
             self.transport.write(TOO_SLOW)
         self.transport.close()
@@ -320,7 +398,7 @@ cdef class _Connection:
         cdef int state, count = 0
         cdef Request r
         cdef bytes answer, first = None
-        cdef int64_t begun
+        cdef int64_t begun, ended
         cdef list more = None
         while offset < n:
             state = scan_head(p + offset, n - offset, front.max_body, &r)
@@ -332,21 +410,34 @@ cdef class _Connection:
                 break
             if state == SCAN_REQUEST and n - offset < <Py_ssize_t>r.head + r.body:
                 if not self.in_body:
-                    if self.entry_of(&r) is None:  # nobody's body is kept: it is refused by its head
+                    answer = self.refuse_early(&r)
+                    if answer is not None or not self.admitted:
                         self.write(first, more)
-                        self.hand_over(data[offset:])
+                        if answer is None:
+                            self.hand_over(data[offset:])
+                        else:
+                            self.transport.write(answer)
+                            self.unwanted = <Py_ssize_t>r.head + r.body - (n - offset)
+                            self.last = r.close
+                            self.in_body = True
+                            self.deadline = front.clock + front.body_timeout
                         return 0
                     self.deadline = front.clock + front.body_timeout
                     self.in_body = True
                 self.keep(data, offset, <Py_ssize_t>r.head + r.body)
                 break
+            self.release()
             begun = nanoseconds()
-            answer = self.answer(&r, p + offset) if state == SCAN_REQUEST else None
+            answer = self.answer(&r, p + offset, begun) if state == SCAN_REQUEST else None
+            self.admitted = False
             if answer is None:
                 self.write(first, more)
                 self.hand_over(data[offset:])
                 return 0
-            front.observe(r.route, 1e-9 * (nanoseconds() - begun))
+            ended = nanoseconds()
+            front.observe(r.route, 1e-9 * (ended - begun))
+            if self.latest is not None:
+                self.took(&r, ended - begun)
             if first is None:
                 first = answer
             elif more is None:
@@ -380,6 +471,7 @@ cdef class _Connection:
 
     cdef int hand_over(self, bytes data) except -1:
         self.front.connected.discard(self)
+        self.release()
         handler = self.front.handler()
         transport = self.transport
         transport.set_protocol(handler)
@@ -407,19 +499,63 @@ cdef class _Connection:
         self.latest = front.entry(span(&r.credential), span(&r.environment) if r.environment.length else None)
         return self.latest
 
-    cdef bytes answer(self, Request *r, const char *p):
+    cdef bytes refuse_early(self, Request *r):
+        """The refusal of a request whose body is still on its way. None: it is admitted, or to be handed over."""
+        cdef _Entry entry = self.entry_of(r)
+        cdef bytes refusal
+        if entry is None:
+            return self.front.refuse_key(r)
+        refusal = self.refuse(r, entry, r.body, nanoseconds())
+        if refusal is None:
+            self.admitted = True
+            self.held = r.body
+            self.holder = entry.tenant
+            self.front.admission.hold(self.holder, self.held)
+        return refusal
+
+    cdef bytes refuse(self, Request *r, _Entry entry, int64_t body, int64_t now):
+        """What a request gets that is over a limit, or too much; None: it is let in."""
+        cdef Front front = self.front
+        cdef int64_t wait = 0
+        cdef int limit = WITHIN
+        if body or entry.tenant.rated:
+            limit = front.admission.over(entry.tenant, body, now, &wait)
+        if limit != WITHIN:
+            front.counters.requests[r.route][TOO_MANY] += 1
+            return front.refusal(429, _TEXTS[limit], (wait + 999999999) // 1000000000, r.close)
+        if front.admission.sheds(entry.tenant, entry.cost[r.route], now):
+            front.counters.requests[r.route][UNAVAILABLE] += 1
+            front.counters.shed[r.route] += 1
+            if r.close or front.leaving():
+                return front.refusal(503, _OVERLOADED, front.admission.retry_after(), r.close)
+            return <bytes>front.sheds[front.admission.retry_after() - 1]
+        return None
+
+    cdef int took(self, Request *r, int64_t spent) except -1:
+        cdef _Entry entry = self.latest
+        cdef int64_t cost = entry.cost[r.route]
+        if not self.refused:  # one in which this process was put aside says little of the others
+            entry.cost[r.route] = cost + ((min(spent, 2 * cost) - cost) >> 3) if cost else spent
+        self.front.admission.took(entry.tenant, spent)
+        return 0
+
+    cdef bytes answer(self, Request *r, const char *p, int64_t now):
         """The answer; None where the request is not to be answered here."""
         cdef Front front = self.front
         cdef _Entry entry = self.entry_of(r)
         cdef bytes body, reply, tag = b""
         cdef int status = 200, kind = 0
-        cdef int64_t wait
+        cdef uint64_t evaluated = 0
+        self.refused = True
         if entry is None:
-            return None
-        if front.request_cost:
-            wait = take_from(&entry.tenant.fields.requests_at, nanoseconds(), front.request_cost, front.request_burst)
-            if wait:
-                return self.refuse_rate(r, wait)
+            return front.refuse_key(r)
+        if not self.admitted:
+            reply = self.refuse(r, entry, 0, now)
+            if reply is not None:
+                return reply
+        self.refused = False
+        if entry.tenant.evaluation_cost:
+            evaluated = entry.snapshot.evaluated
         body = PyBytes_FromStringAndSize(p + r.head, r.body)
         if r.route == ROUTE_FLAG:
             reply = entry.evaluate_json(body, span(&r.key).decode("ascii"), client=entry.client)
@@ -433,7 +569,7 @@ cdef class _Connection:
             if found is None:
                 front.counters.requests[r.route][NOT_MODIFIED] += 1
                 close = CLOSE if r.close or front.leaving() else b""
-                return b"HTTP/1.1 304 Not Modified\r\n%b%b%b\r\n" % (entry.common, tag, close)
+                return b"HTTP/1.1 304 Not Modified\r\n%b%b%b\r\n" % (entry.common, tag, close)  # nothing was evaluated
             reply = found
             if is_failure(reply, 1):
                 status = 400
@@ -448,6 +584,8 @@ cdef class _Connection:
             if front.unsampled == 0:
                 front.unsampled = front.telemetry.gap()
                 front.telemetry.record(entry.served, body, reply, packed=kind != 0)
+        if entry.tenant.evaluation_cost:
+            front.admission.charge(entry.tenant, <uint64_t>entry.snapshot.evaluated - evaluated, now)
         front.counters.requests[r.route][OK if status == 200 else BAD_REQUEST if status == 400 else NOT_FOUND] += 1
         if status == 200 and kind == 0 and not tag and not r.close and not front.leaving():
             return framed(entry.head, reply)
@@ -460,20 +598,12 @@ cdef class _Connection:
         )
         return framed(head, reply)
 
-    cdef bytes refuse_rate(self, Request *r, int64_t wait):
-        self.front.counters.requests[r.route][TOO_MANY] += 1
-        return (
-            b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nCache-Control: private, no-store\r\n"
-            b"Retry-After: %d\r\n%b%bContent-Length: 36\r\n\r\n{\"errorDetails\":\"too many requests\"}"
-            % ((wait + 999999999) // 1000000000, self.front.date, CLOSE if r.close or self.front.leaving() else b"")
-        )
-
 
 cdef bint has_unread(transport) except -1:
     """Has a request come that the event loop has not read yet? To close now would be to lose it."""
     unread = array("i", [0])
     try:
-        ioctl(transport.get_extra_info("socket").fileno(), FIONREAD, unread)
+        ioctl(transport.get_extra_info("socket").fileno(), _FIONREAD, unread)
     except (OSError, ValueError):  # closed
         return False
     return unread[0] > 0

@@ -8,15 +8,14 @@ PERMITTED opens to nobody.
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server import keys
 from server.http.failures import Refused
+from server.http.presented_key import MISSING, UNKNOWN, opened_by
 from server.shared.page import Block
 from server.state.catalog import Catalog
 from server.types import EVALUATING, Grant, KeyKind
@@ -39,37 +38,21 @@ class Authenticate:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.match_info.http_exception is None:  # else there is no handler to guard: 404 or 405
-            grant = self._grant_of(request)
-            if grant.kind not in PERMITTED.get(request.match_info.route.name or "", frozenset()):
-                self._block.refuse_key("kind")
-                raise Refused(403, f"a key of kind `{grant.kind}` may not do this")
-            request[GRANT] = grant
+            request[GRANT] = self._grant_of(request)
         return await handler(request)
 
     def _grant_of(self, request: web.Request) -> Grant:
         presented = _presented(request)
-        if presented is None:
-            raise self._unauthorized("missing", "no key was presented (hint: `Authorization: Bearer <key>`)")
-        if not keys.looks_like_a_key(presented):
-            raise self._unauthorized("malformed", "the key is not valid")
-        digest = keys.digest_of(presented)
         self._catalog.refresh()
-        grant = self._catalog.grant(digest)
-        # The lookup already matched all 256 bits; comparing again costs nothing and needs no argument about dicts.
-        if grant is None or not hmac.compare_digest(grant.digest, digest):
-            if keys.selector_of(presented) is None:
-                raise self._unauthorized("malformed", "the key is not valid")
-            if not self._catalog.ready:
-                # Clients give up for good on a 401, so it must not be said before all keys are known.
-                raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
-            raise self._unauthorized("unknown", "the key is not valid")
-        if grant.expires is not None and grant.expires <= time.time():
-            raise self._unauthorized("expired", "the key is not valid")
-        return grant
-
-    def _unauthorized(self, why: str, details: str) -> Refused:
-        self._block.refuse_key(why)
-        return Refused(401, details, headers={"WWW-Authenticate": "Bearer"})
+        permitted = PERMITTED.get(request.match_info.route.name or "", frozenset())
+        found = opened_by(presented, permitted, self._catalog.grant, time.time()) if presented is not None else MISSING
+        if isinstance(found, Grant):
+            return found
+        if found is UNKNOWN and not self._catalog.ready:
+            # Clients give up for good on a 401, so it must not be said before all keys are known.
+            raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
+        self._block.refuse_key(found.reason)
+        raise Refused(found.status, found.details, headers=found.headers)
 
 
 def _presented(request: web.Request) -> str | None:

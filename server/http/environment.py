@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from typing import NamedTuple
+
 from aiohttp import web
 
+from engine import Snapshot
 from server.http.authenticate import GRANT
 from server.http.failures import Refused
 from server.state.catalog import Catalog, Served
@@ -12,12 +16,24 @@ from server.types import EnvironmentId, Grant
 HEADER = "Burgee-Environment"
 
 
+class Asked(NamedTuple):
+    """The snapshot that answers a request, and how things stood before it did."""
+
+    snapshot: Snapshot
+    evaluated: int  # flags, by this process
+    at: int  # nanoseconds, monotonic
+
+
+ASKED = web.RequestKey("asked", Asked)
+
+
 def served_for(request: web.Request, catalog: Catalog) -> Served:
-    """One frozen reference for the whole request."""
+    """One frozen reference for the whole request. INVARIANT: it is answered from it without waiting for anything."""
     grant = request[GRANT]
     wanted = _wanted(grant, request.headers.getall(HEADER, ()))
     served = catalog.served(wanted)
     if served is not None:
+        request[ASKED] = Asked(served.snapshot, served.snapshot.evaluated, time.monotonic_ns())
         return served
     if catalog.is_gone(wanted):
         raise Refused(403, "the key's environment does not exist any more")

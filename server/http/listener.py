@@ -24,10 +24,13 @@ _NOT_HTTP = "the request is not well-formed HTTP"
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_head_timeout", "_head_timer", "_unread_timer")
+    __slots__ = ("_arrived", "_head_timeout", "_head_timer", "_unread_timer")
 
-    def __init__(self, server: web.Server, *, head_timeout: float, **arguments: Any) -> None:
+    def __init__(
+        self, server: web.Server, arrived: Callable[[], None], *, head_timeout: float, **arguments: Any
+    ) -> None:
         super().__init__(server, **arguments)
+        self._arrived = arrived
         self._head_timeout = head_timeout
         self._head_timer: asyncio.TimerHandle | None = None  # until the rest of a head
         self._unread_timer: asyncio.TimerHandle | None = None  # until the client reads on
@@ -42,6 +45,7 @@ class _Connection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._arrived()
         before = self._request_count
         super().data_received(data)
         if self._request_count > before:
@@ -87,8 +91,10 @@ def _last_answer(status: int, details: str) -> web.Response:
 
 
 class _Server(web.Server):
+    arrived: Callable[[], None]
+
     def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, self.arrived, loop=self._loop, **self._kwargs)
 
 
 def _of_what_we_speak(handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> Any:
@@ -109,8 +115,16 @@ def _of_what_we_speak(handler: Callable[[web.BaseRequest], Awaitable[web.StreamR
 
 class Runner(web.AppRunner):
     def __init__(
-        self, app: web.Application, *, head_timeout: float, keepalive_timeout: float, shutdown_timeout: float
+        self,
+        app: web.Application,
+        *,
+        head_timeout: float,
+        keepalive_timeout: float,
+        shutdown_timeout: float,
+        arrived: Callable[[], None] = lambda: None,
     ) -> None:
+        """`arrived` is told when bytes have."""
+        self._arrived = arrived
         super().__init__(
             app,
             head_timeout=head_timeout,
@@ -133,10 +147,12 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made: Any = await super()._make_server()
-        return _Server(
+        server = _Server(
             _of_what_we_speak(made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
             **made._kwargs,
         )
+        server.arrived = self._arrived
+        return server

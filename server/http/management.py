@@ -19,6 +19,7 @@ from prometheus_client import exposition
 
 from server.http.failures import JSON, Refused
 from server.metrics import AgentMetrics
+from server.quotas import Quotas
 from server.shared.page import Page
 from server.state.publisher import Publisher
 from server.state.records import Published
@@ -31,11 +32,12 @@ LARGEST_PAGE = 1000
 
 
 class Management:
-    def __init__(self, store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics) -> None:
+    def __init__(self, store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, quotas: Quotas) -> None:
         self._store = store
         self._publisher = publisher
         self._page = page
         self._metrics = metrics
+        self._quotas = quotas
 
     async def healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -69,6 +71,7 @@ class Management:
             "ageSeconds": round(time.monotonic() - self._store.confirmed_at, 3),
             "lastError": _error(self._store.folder_problem or self._publisher.problem),
             "workers": self._workers(),
+            "limits": self._limits(tenant),
             "environments": [self._environment(*row) for row in page],
             "next": page[-1][0] if len(rows) > limit else None,
         }
@@ -91,6 +94,7 @@ class Management:
                 "pid": each.pid,
                 "startedAt": _moment(each.started_at),
                 "current": each.position == self._page.position,
+                "overloaded": each.overloaded,
                 "connections": each.connections,
                 "streams": each.streams,
                 "mappedSnapshots": each.mapped,
@@ -100,6 +104,21 @@ class Management:
             for each in blocks
             if each.pid and each.position
         ]
+
+    def _limits(self, tenant: str | None) -> dict[str, Any]:
+        """Of the tenant that is asked for, with what it uses of them now; else of those that have none of their own."""
+        quota = self._quotas.default if tenant is None else self._quotas.of(tenant)
+        limits: dict[str, Any] = {
+            "mode": "warn" if quota.warn else "enforce",
+            "requestsPerSecond": quota.requests_per_second,
+            "evaluationsPerSecond": quota.evaluations_per_second,
+            "bytesInFlight": quota.bytes_in_flight,
+            "streams": quota.streams,
+        }
+        if tenant is not None and any(each.tenant == tenant for each in self._store.projects):
+            cell = self._page.cell(tenant)
+            limits["now"] = {"bytesInFlight": self._page.bytes_of(cell), "streams": self._page.streams_of(cell)}
+        return limits
 
     def _environment(
         self, title: str, project: ProjectId, status: ProjectStatus, published: Published | None

@@ -28,6 +28,7 @@ from server.http.management import Management
 from server.metrics import AgentMetrics
 from server.processes.inherited import LEAVE, leave_with
 from server.processes.sockets import Doors
+from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.sources.compiling import Compiler
@@ -46,10 +47,10 @@ LOCK = "lock"  # a file of the state folder; its time is when the sources were l
 
 
 def management_plane(
-    store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, export: Export
+    store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, quotas: Quotas, export: Export
 ) -> web.Application:
     app = web.Application(middlewares=[AnswerFailures()])
-    management = Management(store, publisher, page, metrics)
+    management = Management(store, publisher, page, metrics, quotas)
     app.router.add_get("/healthz", management.healthz)
     app.router.add_get("/readyz", management.readyz)
     app.router.add_get("/metrics", management.metrics)
@@ -60,6 +61,7 @@ def management_plane(
 
 async def act(
     settings: Settings,
+    quotas: Quotas,
     page: Page,
     block: Block,
     management: socket.socket,
@@ -107,7 +109,7 @@ async def act(
         stack.push_async_callback(collector.finish)
         stack.callback(compiler.close)
         stack.push_async_callback(watcher.stop)
-        app = management_plane(store, publisher, page, metrics, Export(database, store, files))
+        app = management_plane(store, publisher, page, metrics, quotas, Export(database, store, files))
         runner = Runner(
             app,
             head_timeout=settings.head_timeout,

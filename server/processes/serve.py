@@ -18,6 +18,7 @@ from server.processes.inherited import AGENT, Inherited
 from server.processes.sockets import open_sockets
 from server.processes.supervisor import Supervisor
 from server.processes.worker import tls_context, work
+from server.quotas import read_quotas
 from server.settings import Settings
 from server.shared.page import Page
 from server.sources.watcher import Progress
@@ -28,11 +29,12 @@ Addresses = dict[str, str]  # "data", "management", "unix" -> where it listens
 def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress: Progress | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. `announce` is called in the agent once all is loaded.
 
-    Raises OSError when a port or the state folder cannot be had.
+    Raises OSError when a port or the state folder cannot be had, QuotasError when the file of quotas is no good.
     """
     workers = settings.worker_count()
     if not settings.tenants.is_dir() and not any(settings.state_folder().glob("journal.*")):
         raise OSError(f"there is no folder `{settings.tenants}`, and nothing to serve from before")
+    quotas = read_quotas(settings)
     lock = _lock_state(settings)
     _check_telemetry(settings)
     tls_context(settings)  # what is wrong with the certificate is better said once, here
@@ -47,6 +49,11 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         with contextlib.suppress(BrokenPipeError):  # nobody listens
             announce(sockets.addresses)
 
+    def reload() -> None:
+        """What is good is what every process that is made from now on has; with what is not, all stays as it is."""
+        nonlocal quotas
+        quotas = read_quotas(settings)
+
     def run(inherited: Inherited) -> None:
         call_process("agent" if inherited.slot == AGENT else f"worker {inherited.slot}")
         block = page.block(inherited.block)
@@ -57,6 +64,7 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
             uvloop.run(
                 act(
                     settings,
+                    quotas,
                     page,
                     block,
                     sockets.management,
@@ -71,14 +79,14 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         listeners = [sockets.data[inherited.slot], *([sockets.unix] if sockets.unix else [])]
         door = sockets.doors.worker[inherited.block]
         complaints = sockets.doors.complaints
-        uvloop.run(
-            work(settings, page, block, listeners, door, complaints, ready=inherited.ready, alive=inherited.alive)
-        )
+        pipes = {"ready": inherited.ready, "alive": inherited.alive}
+        uvloop.run(work(settings, quotas, page, block, listeners, door, complaints, **pipes))
 
     supervisor = Supervisor(
         page,
         workers,
         run,
+        reload,
         drain_delay=settings.drain_delay,
         shutdown_timeout=settings.shutdown_timeout,
         before_the_end=sockets.close_data,

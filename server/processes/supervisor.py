@@ -29,6 +29,7 @@ import structlog
 
 from server.processes.inherited import AGENT, LEAVE, Inherited
 from server.processes.naming import name_process
+from server.quotas import QuotasError
 from server.shared.page import Page
 
 TICK = 0.25  # seconds
@@ -67,6 +68,7 @@ class Supervisor:
         page: Page,
         workers: int,
         run: Callable[[Inherited], None],
+        reload: Callable[[], None],
         *,
         drain_delay: float,
         shutdown_timeout: float,
@@ -75,10 +77,12 @@ class Supervisor:
     ) -> None:
         """`run` is a child's whole life; `page` has blocks for twice as many workers and two agents.
 
+        `reload` is called at SIGHUP, and raises QuotasError when nothing is to change.
         `before_the_end` is called when the drain delay is over and the children are about to be told to leave.
         """
         self._page = page
         self._run = run
+        self._reload = reload
         self._drain_delay = drain_delay
         self._leave_within = shutdown_timeout + LEAVING
         self._hung_after = hung_after
@@ -124,8 +128,13 @@ class Supervisor:
         self._looked_at = now
         if signal.SIGHUP in self._signals:
             self._signals.discard(signal.SIGHUP)
-            self._log.info("replacing all processes, one after the other")
-            self._rolling = list(self._slots)
+            try:
+                self._reload()
+            except QuotasError as error:
+                self._log.error("the quotas cannot be used; no process is replaced", why=str(error))
+            else:
+                self._log.info("replacing all processes, one after the other")
+                self._rolling = list(self._slots)
         self._reap()
         for number, slot in self._slots.items():
             newest = slot.newest

@@ -20,17 +20,19 @@ from aiohttp.typedefs import Middleware
 
 from server.evaluations.tally import Tally
 from server.evaluations.telemetry import Telemetry
+from server.front.admission import Admission
 from server.front.protocol import Front
 from server.front.site import FrontSite
+from server.http.admit import Admit
 from server.http.authenticate import Authenticate
 from server.http.body import body_reader, leave_expectation
 from server.http.evaluate import Evaluate
 from server.http.failures import AnswerFailures
-from server.http.limit_rate import LimitRate
 from server.http.listener import Runner
 from server.http.observe import Observe
 from server.http.ofrep import Ofrep
 from server.processes.inherited import LEAVE, leave_with
+from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
@@ -46,14 +48,14 @@ BEAT = 1.0  # seconds
 
 
 def data_plane(
-    settings: Settings, catalog: Catalog, block: Block, limit: LimitRate | None, telemetry: Telemetry | None = None
+    settings: Settings, catalog: Catalog, block: Block, admission: Admission, telemetry: Telemetry | None = None
 ) -> web.Application:
     read_body = body_reader(settings.max_body_bytes, settings.body_timeout)
     middlewares: list[Middleware] = [  # outermost first
         Observe(catalog, block, access_log=settings.access_log),
         AnswerFailures(),
         Authenticate(catalog, block),
-        *([limit] if limit else []),
+        Admit(admission, block, settings.max_body_bytes),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
     ofrep, evaluate = Ofrep(catalog, read_body, telemetry), Evaluate(catalog, read_body, telemetry)
@@ -69,6 +71,7 @@ def data_plane(
 
 async def work(
     settings: Settings,
+    quotas: Quotas,
     page: Page,
     block: Block,
     sockets: list[socket.socket],
@@ -106,13 +109,14 @@ async def work(
     if exporter:
         telemetry = Telemetry(exporter.emit, settings.telemetry_sample, context_ids=settings.telemetry_context_ids)
     await _load(catalog)
-    limit = LimitRate(page, settings.rate_limit) if settings.rate_limit else None
-    app = data_plane(settings, catalog, block, limit, telemetry)
+    admission = Admission(page, block, quotas, shed_after=settings.shed_after, call_soon=loop.call_soon)
+    app = data_plane(settings, catalog, block, admission, telemetry)
     runner = Runner(
         app,
         head_timeout=settings.head_timeout,
         keepalive_timeout=settings.keepalive_timeout,
         shutdown_timeout=settings.shutdown_timeout,
+        arrived=admission.arrived,
     )
     await runner.setup()
     async with contextlib.AsyncExitStack() as stack:
@@ -130,8 +134,8 @@ async def work(
                 catalog,
                 page,
                 block,
+                admission,
                 runner.protocol,
-                request_rate=settings.rate_limit,
                 max_body=settings.max_body_bytes,
                 head_timeout=settings.head_timeout,
                 body_timeout=settings.body_timeout,

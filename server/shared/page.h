@@ -33,6 +33,7 @@ typedef struct {
     double seconds[ROUTES];
     uint64_t refused_keys[REASONS], limited[REASONS], shed[ROUTES];
     uint64_t evaluations, maps, map_failures, evictions;
+    int64_t overloaded;  /* now: 1 while it sheds */
 } Block; /* counters only ever grow, from one process of the block to the next */
 
 typedef struct {

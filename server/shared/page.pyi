@@ -45,6 +45,7 @@ class Block:
     maps: int
     map_failures: int
     evictions: int
+    overloaded: bool  # it sheds, now
     def begin(self) -> None:
         """For a new process: what is `now` starts from zero, what is counted goes on."""
     def end(self) -> None: ...

@@ -123,7 +123,7 @@ cdef class Block:
         cdef Py_ssize_t size = whole_pages(CELLS * sizeof(Usage))
         cdef Py_ssize_t first = <char *>self.page.usage - <char *>self.page.header
         fields.pid = fields.position = 0
-        fields.connections = fields.in_flight = fields.streams = fields.mapped = fields.mapped_bytes = 0
+        fields.connections = fields.in_flight = fields.streams = fields.mapped = fields.mapped_bytes = fields.overloaded = 0
         self.page.memory.madvise(mmap.MADV_REMOVE, first + self.index * size, size)  # zeros again, and no memory
 
     def count(self, str route, int status, int more=1):
@@ -279,6 +279,15 @@ cdef class Block:
     @evictions.setter
     def evictions(self, uint64_t value):
         self.fields.evictions = value
+
+    @property
+    def overloaded(self):
+        return self.fields.overloaded != 0
+
+    @overloaded.setter
+    def overloaded(self, bint value):
+        self.fields.overloaded = value
+
 
 cdef class Cell:
     @property

@@ -154,7 +154,7 @@ def test_a_run_that_is_told_to_stop_leaves_no_process(how: signal.Signals, tmp_p
 def test_wrong_answers_fail_a_scenario(tmp_path: Path) -> None:
     prepare(tmp_path, "flood")
     write_document(tmp_path / "tenants", "steady-1", named("somebody-else"))
-    with serving(tmp_path / "tenants", "--workers", "1", "--rate-limit", "100") as server:
+    with serving(tmp_path / "tenants", "--workers", "1", "--tenant-requests", "100") as server:
         ended = ask_with_locust(SCENARIOS["flood"], server, tmp_path, tmp_path, seconds=3)
     recorded = recording.read(tmp_path / "record.json")
     assert ended == 1

@@ -258,7 +258,7 @@ def test_counted_and_timed(server: Running, headers: dict[str, str]) -> None:
 
 
 def test_a_rate_limit_holds_for_both_ways(tmp_path: Path) -> None:
-    with running(samples(tmp_path), "--rate-limit", "0.01") as limited, connect(limited) as connection:
+    with running(samples(tmp_path), "--tenant-requests", "0.01") as limited, connect(limited) as connection:
         connection.sendall(message() * 50)
         found = answers(connection, 50)
         refused = [each for each in found if each[0] == 429]

@@ -371,7 +371,7 @@ def test_limits(tenants: Path) -> None:
 def test_a_tenant_over_its_rate(tenants: Path) -> None:
     (tenants / "acme" / "app.yaml").write_text(DOCUMENT)
     key = add_key(tenants)
-    with running(tenants, "--rate-limit", "0.001") as server:
+    with running(tenants, "--tenant-requests", "0.001") as server:
         assert server.post(BULK, {"context": {}}, key=key).status == 200
         reply = server.post(BULK, {"context": {}}, key=key)
         assert reply.status == 429

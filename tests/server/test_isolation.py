@@ -17,8 +17,10 @@ import pytest
 
 from server import keys
 from server.evaluations.export import Export
+from server.front.admission import Admission
 from server.processes.agent import management_plane
 from server.processes.worker import data_plane
+from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Page
 from server.state.catalog import Catalog
@@ -226,8 +228,9 @@ ROWS: dict[tuple[str, str], Row] = {
 def test_every_route_has_a_row(tmp_path: Path) -> None:
     page, nothing = Page(1), cast(Any, None)
     catalog = Catalog(tmp_path, page, page.block(0), budget=1)
-    data = data_plane(Settings(tenants=ROOT), catalog, page.block(0), None)
-    management = management_plane(nothing, nothing, page, nothing, Export(nothing, nothing, nothing))
+    admission = Admission(page, page.block(0), Quotas(), shed_after=0.0, call_soon=lambda _: None)
+    data = data_plane(Settings(tenants=ROOT), catalog, page.block(0), admission)
+    management = management_plane(nothing, nothing, page, nothing, Quotas(), Export(nothing, nothing, nothing))
     routes = {
         (route.method, route.resource.canonical)
         for app in (data, management)

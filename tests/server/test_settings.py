@@ -32,7 +32,7 @@ def test_a_variable_sets_and_a_flag_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--port 65536", "--port -1", "--poll-interval nan", "--rate-limit inf", "--body-timeout 0"]
+    "arguments", ["--port 65536", "--port -1", "--poll-interval nan", "--tenant-requests inf", "--body-timeout 0"]
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, arguments: str) -> None:
     command = click.Command("serve", params=list(options()), callback=lambda **given: None)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from server.front.admission import Admission
 from server.http.authenticate import PERMITTED
 from server.processes.worker import data_plane
+from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Page
 from server.state.catalog import Catalog
@@ -87,5 +89,6 @@ def test_age_counts_from_when_the_source_was_last_known_to_agree(store: Store) -
 def test_every_route_of_the_data_plane_says_who_may_use_it(tmp_path: Path) -> None:
     page = Page(1)
     catalog = Catalog(tmp_path, page, page.block(0), budget=1)
-    app = data_plane(Settings(tenants=ROOT), catalog, page.block(0), None)
+    admission = Admission(page, page.block(0), Quotas(), shed_after=0.0, call_soon=lambda _: None)
+    app = data_plane(Settings(tenants=ROOT), catalog, page.block(0), admission)
     assert {route.name for route in app.router.routes()} == set(PERMITTED)

@@ -19,7 +19,9 @@ import pytest
 
 from rules_compiler import compile_flags
 from server import keys
+from server.front.admission import Admission
 from server.front.protocol import Front, scan
+from server.quotas import Quotas
 from server.shared.page import Page
 from server.state.catalog import Catalog
 from server.state.journal import Journal
@@ -96,8 +98,9 @@ class Bench:
         self.wire = Wire()
         timeouts = {f"{each}_timeout": timeout for each in ("head", "body", "keepalive")}
         front: Any = Front
+        admission = Admission(page, page.block(0), Quotas(), shed_after=0.0, call_soon=self.call_soon)
         self.front = front(
-            self, catalog, page, page.block(0), lambda: self.wire, request_rate=0.0, max_body=1 << 23, **timeouts
+            self, catalog, page, page.block(0), admission, lambda: self.wire, max_body=1 << 23, **timeouts
         )
 
     def call_soon(self, callback: Callable[[], object]) -> None:
