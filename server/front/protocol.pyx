@@ -20,6 +20,8 @@ from server.shared.page cimport TIMES, Block, BlockFields, Cell, Page, take_from
 
 from engine import error_code_of
 from server import keys
+from server.http.cors import EXPOSED
+from server.http.event_address import without_mark
 from server.shared.page import BOUNDS, STATUS_CODES
 
 cdef extern from "scan.h" nogil:
@@ -30,7 +32,7 @@ cdef extern from "scan.h" nogil:
     ctypedef struct Request:
         int route, packed, close
         uint32_t head, body  # bytes
-        Span key, credential, if_none_match, environment
+        Span key, credential, if_none_match, environment, origin
 
     enum: SCAN_REQUEST, SCAN_PARTIAL, SCAN_OTHER, ROUTE_BATCH, ROUTE_FLAGS, ROUTE_FLAG
 
@@ -66,7 +68,11 @@ cdef bytes TOO_SLOW = (
 cdef class _Entry:
     """A presented key and environment, and what they open: kept until the key's project is another."""
 
-    cdef object expires, served
+    cdef object expires, served, grant, stale
+    cdef frozenset origins  # of pages that may use a client key
+    cdef bytes tail  # instead of a bulk answer's last brace; None: nothing more is said
+    cdef str mark  # of bulk answers' entity tags
+    cdef double offered_until  # seconds since the epoch
     cdef bint valid  # until it is forgotten
     cdef Cell tenant
     cdef bint client
@@ -78,7 +84,7 @@ cdef class _Entry:
 
 
 cdef class Front:
-    cdef object loop, catalog, handler
+    cdef object loop, catalog, handler, offer
     cdef Page page
     cdef Block block
     cdef BlockFields *counters
@@ -99,7 +105,7 @@ cdef class Front:
 
     def __init__(
         self, loop, catalog, Page page, Block block, handler, *,
-        double request_rate, max_body, head_timeout, body_timeout, keepalive_timeout, telemetry=None
+        double request_rate, max_body, head_timeout, body_timeout, keepalive_timeout, telemetry=None, offer=None
     ):
         self.loop = loop
         self.catalog = catalog
@@ -107,6 +113,7 @@ cdef class Front:
         self.block = block
         self.counters = block.fields
         self.handler = handler
+        self.offer = offer
         self.request_cost = <int64_t>(1e9 / request_rate) if request_rate else 0
         self.request_burst = <int64_t>(max(request_rate, 1.0) * self.request_cost)
         self.max_body = min(max_body, MAX_BODY)
@@ -199,6 +206,9 @@ cdef class Front:
                 % (entry.served.version.encode(), int(self.catalog.age_of(entry.served)), self.date)
             )
             entry.head = <bytes>STATUS_LINES[200] + <bytes>TYPES[0] + entry.common + b"Content-Length: "
+            entry.stale = self.catalog.stale(entry.served)
+            if self.offer is not None and entry.offered_until <= self.wall:
+                entry.tail, entry.mark, entry.offered_until = self.offer(entry.grant, entry.served.id, self.wall)
             entry.second = self.second
             entry.served.used_at = self.clock
         return entry
@@ -222,7 +232,10 @@ cdef class Front:
         entry = _Entry.__new__(_Entry)
         entry.credential = credential if environment is None else b""
         entry.expires = grant.expires
+        entry.grant = grant
         entry.client = grant.client
+        entry.origins = frozenset(each.encode() for each in self.catalog.origins_of(wanted))
+        entry.offered_until = 0
         entry.served = served
         entry.valid = True
         entry.tenant = self.page.cell(grant.project.tenant)
@@ -404,37 +417,50 @@ cdef class _Connection:
         """The answer; None where the request is not to be answered here."""
         cdef Front front = self.front
         cdef _Entry entry = self.entry_of(r)
-        cdef bytes body, reply, tag = b""
+        cdef bytes body, reply, origin, tag = b"", tail = None, cors = b""
         cdef int status = 200, kind = 0
         cdef int64_t wait
         if entry is None:
             return None
+        if r.origin.length and entry.client:
+            origin = span(&r.origin)
+            if origin not in entry.origins and b"*" not in entry.origins:
+                return None
+            cors = CORS % (origin, b"Accept, " if r.route == ROUTE_BATCH else b"")
         if front.request_cost:
             wait = take_from(&entry.tenant.fields.requests_at, nanoseconds(), front.request_cost, front.request_burst)
             if wait:
-                return self.refuse_rate(r, wait)
+                return self.refuse_rate(r, wait, cors)
         body = PyBytes_FromStringAndSize(p + r.head, r.body)
         if r.route == ROUTE_FLAG:
-            reply = entry.evaluate_json(body, span(&r.key).decode("ascii"), client=entry.client)
+            reply = entry.evaluate_json(body, span(&r.key).decode("ascii"), client=entry.client, stale=entry.stale)
             if is_failure(reply, r.key.length + 10):
                 status = 404 if error_code_of(reply) == "FLAG_NOT_FOUND" else 400
         elif r.route == ROUTE_FLAGS:
             known = span(&r.if_none_match).decode("latin-1") if r.if_none_match.length else None
-            tag_text, found = entry.evaluate_if_changed(body, known, client=entry.client)
+            if entry.tail is not None and known is not None:
+                known = without_mark(known, entry.mark)
+            tag_text, found = entry.evaluate_if_changed(body, known, client=entry.client, stale=entry.stale)
             if tag_text:
+                if entry.tail is not None:
+                    tail, tag_text = entry.tail, f'{tag_text[:-1]}{entry.mark}"'
                 tag = b"ETag: %b\r\n" % (<str>tag_text).encode()
             if found is None:
                 front.counters.requests[r.route][NOT_MODIFIED] += 1
                 close = CLOSE if r.close or front.leaving() else b""
-                return b"HTTP/1.1 304 Not Modified\r\n%b%b%b\r\n" % (entry.common, tag, close)
+                return b"HTTP/1.1 304 Not Modified\r\n%b%b%b%b\r\n" % (entry.common, tag, cors, close)
             reply = found
             if is_failure(reply, 1):
                 status = 400
         else:
-            reply = entry.evaluate_batch(body, encoding="msgpack" if r.packed else "json", client=entry.client)
-            tag = b"Vary: Accept\r\n"
+            reply = entry.evaluate_batch(
+                body, encoding="msgpack" if r.packed else "json", client=entry.client, stale=entry.stale
+            )
+            tag = b"" if cors else b"Vary: Accept\r\n"
             kind = r.packed
             if is_failure(reply, 1):
+                if b'"groups"' in body:
+                    return None
                 status, kind = 400, 0
         if front.telemetry is not None:
             front.unsampled -= 1
@@ -442,27 +468,31 @@ cdef class _Connection:
                 front.unsampled = front.telemetry.gap()
                 front.telemetry.record(entry.served, body, reply, packed=kind != 0)
         front.counters.requests[r.route][OK if status == 200 else BAD_REQUEST if status == 400 else NOT_FOUND] += 1
-        if status == 200 and kind == 0 and not tag and not r.close and not front.leaving():
+        if status == 200 and kind == 0 and not tag and not cors and not r.close and not front.leaving():
             return framed(entry.head, reply)
-        head = b"%b%b%b%b%bContent-Length: " % (
+        head = b"%b%b%b%b%b%bContent-Length: " % (
             <bytes>STATUS_LINES[status],
             <bytes>TYPES[kind],
             entry.common,
             tag,
+            cors,
             CLOSE if r.close or front.leaving() else b"",
         )
-        return framed(head, reply)
+        return framed(head, reply, tail)
 
-    cdef bytes refuse_rate(self, Request *r, int64_t wait):
+    cdef bytes refuse_rate(self, Request *r, int64_t wait, bytes cors):
         self.front.counters.requests[r.route][TOO_MANY] += 1
         return (
             b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nCache-Control: private, no-store\r\n"
-            b"Retry-After: %d\r\n%b%bContent-Length: 36\r\n\r\n{\"errorDetails\":\"too many requests\"}"
-            % ((wait + 999999999) // 1000000000, self.front.date, CLOSE if r.close or self.front.leaving() else b"")
+            b"Retry-After: %d\r\n%b%b%bContent-Length: 36\r\n\r\n{\"errorDetails\":\"too many requests\"}"
+            % ((wait + 999999999) // 1000000000, self.front.date, cors, CLOSE if r.close or self.front.leaving() else b"")
         )
 
 
 cdef bytes CLOSE = b"Connection: close\r\n"
+cdef bytes CORS = (
+    b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: {}\r\nVary: %bOrigin\r\n".replace(b"{}", EXPOSED.encode())
+)
 
 
 cdef bint is_failure(bytes reply, Py_ssize_t at) noexcept:
@@ -470,18 +500,22 @@ cdef bint is_failure(bytes reply, Py_ssize_t at) noexcept:
     return PyBytes_GET_SIZE(reply) > at + 12 and memcmp(PyBytes_AS_STRING(reply) + at, b'"errorCode":', 12) == 0
 
 
-cdef bytes framed(bytes head, bytes body):
-    """The head, the length of the body, an empty line, the body."""
+cdef bytes framed(bytes head, bytes body, bytes tail=None):
+    """The head, the length of the body, an empty line, the body. A tail is in place of the body's last byte."""
     cdef char digits[24]
     cdef int count = 0
-    cdef Py_ssize_t n = PyBytes_GET_SIZE(head), m = PyBytes_GET_SIZE(body), rest = m
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(head), m = PyBytes_GET_SIZE(body), k = 0, rest
+    if tail is not None:
+        m -= 1
+        k = PyBytes_GET_SIZE(tail)
+    rest = m + k
     while True:
         digits[count] = b"0"[0] + rest % 10
         count += 1
         rest //= 10
         if rest == 0:
             break
-    cdef bytes whole = PyBytes_FromStringAndSize(NULL, n + count + 4 + m)
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, n + count + 4 + m + k)
     cdef char *to = PyBytes_AS_STRING(whole)
     memcpy(to, PyBytes_AS_STRING(head), n)
     to += n
@@ -491,6 +525,8 @@ cdef bytes framed(bytes head, bytes body):
         to += 1
     memcpy(to, b"\r\n\r\n", 4)
     memcpy(to + 4, PyBytes_AS_STRING(body), m)
+    if k:
+        memcpy(to + 4 + m, PyBytes_AS_STRING(tail), k)
     return whole
 
 

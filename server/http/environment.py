@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from aiohttp import web
 
 from server.http.authenticate import GRANT
+from server.http.cors import check_origin
 from server.http.failures import Refused
 from server.state.catalog import Catalog, Served
 from server.types import EnvironmentId, Grant
@@ -14,14 +17,22 @@ HEADER = "Burgee-Environment"
 
 def served_for(request: web.Request, catalog: Catalog) -> Served:
     """One frozen reference for the whole request."""
-    grant = request[GRANT]
-    wanted = _wanted(grant, request.headers.getall(HEADER, ()))
+    wanted = _wanted(request[GRANT], request.headers.getall(HEADER, ()))
+    check_origin(request, catalog, wanted)
+    return served_of(catalog, wanted)
+
+
+def served_of(catalog: Catalog, wanted: EnvironmentId) -> Served:
+    """Raises Refused."""
     served = catalog.served(wanted)
-    if served is not None:
-        return served
-    if catalog.is_gone(wanted):
-        raise Refused(403, "the key's environment does not exist any more")
-    raise Refused(503, "the environment has not been loaded", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
+    return served if served is not None else _not_there(catalog, wanted)
+
+
+def environment_for(request: web.Request, catalog: Catalog) -> EnvironmentId:
+    """One that is published, whether or not its snapshot is at hand."""
+    wanted = _wanted(request[GRANT], request.headers.getall(HEADER, ()))
+    check_origin(request, catalog, wanted)
+    return wanted if catalog.published(wanted) is not None else _not_there(catalog, wanted)
 
 
 def answer_headers(served: Served, catalog: Catalog) -> dict[str, str]:
@@ -30,6 +41,12 @@ def answer_headers(served: Served, catalog: Catalog) -> dict[str, str]:
         "Burgee-Version": served.version,
         "Burgee-Age": str(int(catalog.age_of(served))),
     }
+
+
+def _not_there(catalog: Catalog, wanted: EnvironmentId) -> NoReturn:
+    if catalog.is_gone(wanted):
+        raise Refused(403, "the key's environment does not exist any more")
+    raise Refused(503, "the environment has not been loaded", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
 
 
 def _wanted(grant: Grant, named: list[str] | tuple[str, ...]) -> EnvironmentId:

@@ -21,9 +21,12 @@ from server.evaluations.tally import Tally
 from server.evaluations.telemetry import Telemetry
 from server.front.protocol import Front
 from server.front.site import FrontSite
-from server.http.authenticate import Authenticate
+from server.http import event_address
+from server.http.authenticate import EVENTS, Authenticate
 from server.http.body import body_reader, leave_expectation
+from server.http.cors import BLOCK, Cors
 from server.http.evaluate import Evaluate
+from server.http.events import Events, allowed_streams
 from server.http.failures import AnswerFailures
 from server.http.limit_rate import LimitRate
 from server.http.listener import Runner
@@ -33,26 +36,37 @@ from server.processes.inherited import LEAVE
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
+from server.streams import Streams
 
 if TYPE_CHECKING:
     from server.evaluations.otlp import Exporter
 
 LAST_REQUESTS = 0.2  # seconds that open connections are kept once no more are accepted: a request may be on its way
+LONGEST_FAREWELL = 5.0  # seconds over which event streams are ended
 BEAT = 1.0  # seconds
 
 
 def data_plane(
-    settings: Settings, catalog: Catalog, block: Block, limit: LimitRate | None, telemetry: Telemetry | None = None
+    settings: Settings,
+    catalog: Catalog,
+    page: Page,
+    block: Block,
+    streams: Streams,
+    limit: LimitRate | None,
+    telemetry: Telemetry | None = None,
 ) -> web.Application:
     read_body = body_reader(settings.max_body_bytes, settings.body_timeout)
     middlewares: list[Middleware] = [  # outermost first
         Observe(catalog, block, access_log=settings.access_log),
+        Cors(catalog),
         AnswerFailures(),
         Authenticate(catalog, block),
         *([limit] if limit else []),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
-    ofrep, evaluate = Ofrep(catalog, read_body, telemetry), Evaluate(catalog, read_body, telemetry)
+    app[BLOCK] = block
+    ofrep = Ofrep(catalog, read_body, telemetry, streams=settings.event_streams)
+    evaluate = Evaluate(catalog, read_body, telemetry)
     # A new route opens to nobody before it is in http/authenticate.py's PERMITTED.
     for path, handler, name in (
         ("/v1/evaluate", evaluate.batch, "evaluate"),
@@ -60,6 +74,9 @@ def data_plane(
         ("/ofrep/v1/evaluate/flags/{key:[^/]+}", ofrep.flag, "ofrep_flag"),
     ):
         app.router.add_post(path, handler, name=name, expect_handler=leave_expectation)
+    if settings.event_streams:
+        events = Events(catalog, page, block, streams, allowed=allowed_streams(settings))
+        app.router.add_get(event_address.PATH, events.stream, name=EVENTS, allow_head=False)
     return app
 
 
@@ -79,7 +96,7 @@ async def work(
     stop = asyncio.Event()
     loop.add_signal_handler(LEAVE, stop.set)
     loop.add_reader(alive, stop.set)
-    catalog = Catalog(settings.state_folder(), page, block, budget=settings.memory_budget)
+    catalog = Catalog(settings.state_folder(), page, block, budget=settings.memory_budget, max_age=settings.max_age)
     exporter = _exporter(settings)
     tally = Tally(
         catalog, block, door, settings.counts_interval, lost_events=exporter.newly_lost if exporter else lambda: 0
@@ -89,7 +106,11 @@ async def work(
         telemetry = Telemetry(exporter.emit, settings.telemetry_sample, context_ids=settings.telemetry_context_ids)
     catalog.refresh()
     limit = LimitRate(page, settings.rate_limit) if settings.rate_limit else None
-    app = data_plane(settings, catalog, block, limit, telemetry)
+    streams = Streams(
+        catalog, page, block, longest=settings.event_stream_age, heartbeat=settings.event_stream_heartbeat
+    )
+    catalog.on_change(streams.changed)
+    app = data_plane(settings, catalog, page, block, streams, limit, telemetry)
     runner = Runner(
         app,
         head_timeout=settings.head_timeout,
@@ -119,11 +140,13 @@ async def work(
                 body_timeout=settings.body_timeout,
                 keepalive_timeout=settings.keepalive_timeout,
                 telemetry=telemetry,
+                offer=event_address.offer if settings.event_streams else None,
             )
             catalog.on_change(front.forget)
             site = FrontSite(front, sockets, tls)
         await site.start()
         stack.push_async_callback(site.drain, settings.shutdown_timeout)
+        stack.push_async_callback(streams.drain, min(LONGEST_FAREWELL, settings.shutdown_timeout / 2))
 
         def answer_door() -> None:
             with contextlib.suppress(BlockingIOError):
@@ -132,7 +155,7 @@ async def work(
             catalog.refresh()
 
         loop.add_reader(door, answer_door)
-        for each in (_beat(block), tally.run()):
+        for each in (_beat(block, streams), tally.run()):
             stack.callback(asyncio.create_task(each).cancel)
         os.write(ready, b"r")
         log.debug("working")
@@ -161,9 +184,10 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-async def _beat(block: Block) -> None:
+async def _beat(block: Block, streams: Streams) -> None:
     while True:
         block.heartbeat = time.monotonic()
+        streams.tick()
         await asyncio.sleep(BEAT)
 
 

@@ -11,7 +11,9 @@ they are on disk, and mapped again when asked for.
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -43,14 +45,18 @@ class Served:
 
 
 class Catalog:
-    def __init__(self, state: Path, page: Page, block: Block, *, budget: int) -> None:
+    def __init__(self, state: Path, page: Page, block: Block, *, budget: int, max_age: float = 0.0) -> None:
+        """`max_age` in seconds: older answers say that they are stale; 0: none does."""
         self._page = page
         self._block = block
+        self._max_age = max_age
         self._budget = budget  # bytes of snapshots
         self._reader = Reader(state)
         self._files = SnapshotFiles(state)
         self._records: dict[ProjectId, ProjectRecord] = {}
         self._grants: dict[bytes, Grant] = {}
+        self._digests: dict[tuple[ProjectId, str], bytes] = {}  # by selector, which no two keys of a project share
+        self._origins: Counter[str] = Counter()  # over all projects and environments
         self._mapped: dict[EnvironmentId, Served] = {}
         self._mapped_bytes = 0
         self._failed: dict[EnvironmentId, tuple[Published, float]] = {}
@@ -107,14 +113,26 @@ class Catalog:
     def grant(self, digest: bytes) -> Grant | None:
         return self._grants.get(digest)
 
+    def grant_of(self, project: ProjectId, selector: str) -> Grant | None:
+        return self._grants.get(self._digests.get((project, selector), b""))
+
+    def origins_of(self, environment: EnvironmentId) -> tuple[str, ...]:
+        """Whose pages may use client keys for it; `*`: all."""
+        record = self._records.get(environment.project_id)
+        return record.origins.get(environment.environment, ()) if record else ()
+
+    def knows_origin(self, origin: str) -> bool:
+        """Is it allowed somewhere?"""
+        return origin in self._origins or "*" in self._origins
+
     def is_gone(self, environment: EnvironmentId) -> bool:
         """The project is served, but has no such environment any more."""
         record = self._records.get(environment.project_id)
-        return record is not None and bool(record.environments) and self._published(environment) is None
+        return record is not None and bool(record.environments) and self.published(environment) is None
 
     def served(self, environment: EnvironmentId) -> Served | None:
         """None where there is no such environment, or its file is no good and it was never served here."""
-        published = self._published(environment)
+        published = self.published(environment)
         served = self._mapped.get(environment)
         if published is None or (served is not None and served.published == published):
             return served
@@ -125,7 +143,12 @@ class Catalog:
         behind_since = served.project_cell.behind_since
         return time.monotonic() - (behind_since or self._page.confirmed_at)
 
-    def _published(self, environment: EnvironmentId) -> Published | None:
+    def stale(self, served: Served) -> int | None:
+        """Its age in whole seconds where that is too much, as the engine takes it."""
+        age = self.age_of(served) if self._max_age else 0.0
+        return int(age) if age > self._max_age else None
+
+    def published(self, environment: EnvironmentId) -> Published | None:
         record = self._records.get(environment.project_id)
         return (
             next((each for each in record.environments if each.name == environment.environment), None)
@@ -137,11 +160,18 @@ class Catalog:
         old = self._records.pop(record.id, None)
         for key in old.keys if old else ():
             self._grants.pop(key.digest, None)
+            self._digests.pop((record.id, key.selector), None)
+        for origin in itertools.chain.from_iterable(old.origins.values() if old else ()):
+            self._origins[origin] -= 1
+            if not self._origins[origin]:
+                del self._origins[origin]
         for key in record.keys:
             environments = tuple(record.environment_id(name) for name in key.environments)
             self._grants[key.digest] = Grant(key.digest, key.selector, key.kind, record.id, environments, key.expires)
+            self._digests[record.id, key.selector] = key.digest
         if not record.gone:
             self._records[record.id] = record
+            self._origins.update(itertools.chain.from_iterable(record.origins.values()))
         names = {each.name for each in record.environments}
         for each in old.environments if old else ():
             if each.name not in names:

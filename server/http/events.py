@@ -1,0 +1,56 @@
+"""The event stream of an environment (OFREP, ADR 0008): `text/event-stream` that says when to evaluate again.
+
+GET /ofrep/v1/events?environment=shop/web/production&key=…&expires=…&token=…
+
+as a bulk answer's `eventStreams` has it, or with a key in a header, and `Burgee-Environment` as elsewhere. aiohttp
+writes the head; then the connection is that of streams.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import HttpVersion11, web
+
+from server.http.authenticate import GRANT
+from server.http.environment import environment_for
+from server.http.failures import NO_STORE, Refused
+from server.http.listener import GivenAway
+from server.settings import Settings
+from server.shared.page import Block, Page
+from server.state.catalog import Catalog
+from server.streams import Streams
+
+HEADERS = {
+    **NO_STORE,
+    "Content-Type": "text/event-stream",
+    "X-Accel-Buffering": "no",  # nginx would keep events to itself
+}
+
+
+def allowed_streams(settings: Settings) -> int:
+    """How many event streams a tenant may have open at once on this host; 0: any number."""
+    return 0
+
+
+class Events:
+    def __init__(self, catalog: Catalog, page: Page, block: Block, streams: Streams, *, allowed: int) -> None:
+        """`allowed` streams of one tenant."""
+        self._catalog = catalog
+        self._page = page
+        self._block = block
+        self._streams = streams
+        self._allowed = allowed
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        grant, environment = request[GRANT], environment_for(request, self._catalog)
+        if self._allowed and self._page.streams_of(self._page.cell(environment.tenant)) >= self._allowed:
+            self._block.limit("streams")
+            raise Refused(429, "too many event streams", headers={"Retry-After": "60"})
+        chunked = request.version >= HttpVersion11
+        last_seen = request.headers.get("Last-Event-ID")
+
+        def begin(transport: asyncio.Transport) -> None:
+            self._streams.add(transport, grant, environment, last_seen, chunked)
+
+        return GivenAway(begin, headers=HEADERS)
