@@ -20,7 +20,7 @@ from server.shared.page cimport TIMES, Block, BlockFields, Cell, Page, take_from
 
 from engine import error_code_of
 from server import keys
-from server.http.cors import EXPOSED
+from server.http import cors as cross_origin
 from server.http.event_address import without_mark
 from server.shared.page import BOUNDS, STATUS_CODES
 
@@ -491,7 +491,7 @@ cdef class _Connection:
 
 cdef bytes CLOSE = b"Connection: close\r\n"
 cdef bytes CORS = (
-    b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: {}\r\nVary: %bOrigin\r\n".replace(b"{}", EXPOSED.encode())
+    b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: {}\r\nVary: %bOrigin\r\n".replace(b"{}", cross_origin.EXPOSED.encode())
 )
 
 

@@ -145,8 +145,12 @@ async def work(
             catalog.on_change(front.forget)
             site = FrontSite(front, sockets, tls)
         await site.start()
-        stack.push_async_callback(site.drain, settings.shutdown_timeout)
-        stack.push_async_callback(streams.drain, min(LONGEST_FAREWELL, settings.shutdown_timeout / 2))
+
+        async def drain() -> None:
+            farewell = min(LONGEST_FAREWELL, settings.shutdown_timeout / 2)
+            await asyncio.gather(site.drain(settings.shutdown_timeout), streams.drain(farewell))
+
+        stack.push_async_callback(drain)
 
         def answer_door() -> None:
             with contextlib.suppress(BlockingIOError):
