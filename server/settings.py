@@ -55,6 +55,16 @@ class Settings:
     shed_after: float = _setting(
         0.01, "seconds of work that may wait when there is too much of it; 0 to never shed", least=0.0, most=60.0
     )
+    max_age: float = _setting(
+        0.0, "seconds after which answers say STALE when nothing confirms them; 0: never", least=0.0
+    )
+    event_streams: bool = _setting(True, "offer event streams in bulk answers, and serve them")
+    event_stream_age: float = _setting(
+        3600.0, "seconds after which an event stream ends, give or take a fifth", least=1.0
+    )
+    event_stream_heartbeat: float = _setting(
+        25.0, "seconds between two comments on a quiet stream", least=1.0, most=3600
+    )
     memory_budget: int = _setting(
         1 << 30, "bytes of snapshots a worker maps before it lets idle ones go", least=1 << 20
     )

@@ -97,7 +97,7 @@ def new(
     )
     with _locked(path, as_json=as_json):
         file = _read(path, as_json=as_json)
-        key_file.write(path, KeyFile((*file.keys, record)))
+        key_file.write(path, msgspec.structs.replace(file, keys=(*file.keys, record)))
     if as_json:
         print_json({"ok": True, "key": key, **_row(record)})
         return
@@ -143,7 +143,8 @@ def revoke(tenants: Path, tenant: str, project: str, selector: str, as_json: boo
             fail(f"{path} has no key with that selector (hint: `burgee keys list`)", as_json=as_json)
         if found.revoked is None:
             gone = msgspec.structs.replace(found, revoked=key_file.now())
-            key_file.write(path, KeyFile(tuple(gone if each is found else each for each in file.keys)))
+            others = tuple(gone if each is found else each for each in file.keys)
+            key_file.write(path, msgspec.structs.replace(file, keys=others))
             found = gone
     if as_json:
         print_json({"ok": True, **_row(found)})

@@ -6,9 +6,10 @@ from typing import final
 
 from server.evaluations.telemetry import Telemetry
 from server.front.admission import Admission
+from server.http.event_address import Offer
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
-from server.types import ProjectId
+from server.types import EnvironmentId, Grant, ProjectId
 
 @final
 class Front:
@@ -28,6 +29,7 @@ class Front:
         body_timeout: float,
         keepalive_timeout: float,
         telemetry: Telemetry | None = None,
+        offer: Callable[[Grant, EnvironmentId, float], Offer] | None = None,  # of event streams, in bulk answers
     ) -> None: ...
     def __call__(self, *args: object, **kwargs: object) -> asyncio.Protocol: ...
     def tick(self) -> None:

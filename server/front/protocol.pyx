@@ -24,6 +24,8 @@ from server.shared.page cimport TIMES, Block, BlockFields, Page
 
 from engine import error_code_of
 from server.front.admission import OVERLOADED as _OVERLOADED, TEXTS as _TEXTS
+from server.http import cors as _cross_origin
+from server.http.event_address import without_mark
 from server.http.presented_key import KeyRefusal, opened_by
 from server.shared.page import BOUNDS as _BOUNDS, KEY_REASONS as _KEY_REASONS, STATUS_CODES as _STATUS_CODES
 from server.types import EVALUATING as _EVALUATING
@@ -36,7 +38,7 @@ cdef extern from "scan.h" nogil:
     ctypedef struct Request:
         int route, packed, close
         uint32_t head, body  # bytes
-        Span key, credential, if_none_match, environment
+        Span key, credential, if_none_match, environment, origin
 
     enum: SCAN_REQUEST, SCAN_PARTIAL, SCAN_OTHER, ROUTE_BATCH, ROUTE_FLAGS, ROUTE_FLAG
 
@@ -76,7 +78,11 @@ cdef bytes TOO_SLOW = (
 cdef class _Entry:
     """A presented key and environment, and what they open: kept until the key's project is another."""
 
-    cdef object expires, served
+    cdef object expires, served, grant, stale
+    cdef frozenset origins  # of pages that may use a client key
+    cdef bytes tail  # instead of a bulk answer's last brace; None: nothing more is said
+    cdef str mark  # of bulk answers' entity tags
+    cdef double offered_until  # seconds since the epoch
     cdef bint valid  # until it is forgotten
     cdef Tenant tenant
     cdef int64_t[3] cost  # nanoseconds that its requests of a route have taken lately
@@ -89,7 +95,7 @@ cdef class _Entry:
 
 
 cdef class Front:
-    cdef object loop, catalog, handler
+    cdef object loop, catalog, handler, offer
     cdef Page page
     cdef Block block
     cdef BlockFields *counters
@@ -112,7 +118,7 @@ cdef class Front:
 
     def __init__(
         self, loop, catalog, Page page, Block block, Admission admission, handler, *,
-        max_body, head_timeout, body_timeout, keepalive_timeout, telemetry=None
+        max_body, head_timeout, body_timeout, keepalive_timeout, telemetry=None, offer=None
     ):
         self.loop = loop
         self.catalog = catalog
@@ -121,6 +127,7 @@ cdef class Front:
         self.counters = block.fields
         self.handler = handler
         self.admission = admission
+        self.offer = offer
         self.max_body = min(max_body, MAX_BODY)
         # The clock may be a tick behind when a deadline is set by it, and nobody is to have less time than was said.
         self.head_timeout = head_timeout + TICK
@@ -188,11 +195,12 @@ cdef class Front:
         for connection in list(self.connected):
             connection.transport.abort()
 
-    cdef bytes refusal(self, int status, str why, int64_t seconds, bint close):
-        return b"%bRetry-After: %d\r\n%b%bContent-Length: %d\r\n\r\n{\"errorDetails\":\"%b\"}" % (
+    cdef bytes refusal(self, int status, str why, int64_t seconds, bint close, bytes cors=b""):
+        return b"%bRetry-After: %d\r\n%b%b%bContent-Length: %d\r\n\r\n{\"errorDetails\":\"%b\"}" % (
             <bytes>STATUS_LINES[status] + b"Content-Type: application/json\r\nCache-Control: private, no-store\r\n",
             seconds,
             self.date,
+            cors,
             CLOSE if close or self.leaving() else b"",
             len(why) + 19,
             why.encode(),
@@ -231,6 +239,9 @@ cdef class Front:
                 % (entry.served.version.encode(), int(self.catalog.age_of(entry.served)), self.date)
             )
             entry.head = <bytes>STATUS_LINES[200] + <bytes>TYPES[0] + entry.common + b"Content-Length: "
+            entry.stale = self.catalog.stale(entry.served)
+            if self.offer is not None and entry.offered_until <= self.wall:
+                entry.tail, entry.mark, entry.offered_until = self.offer(entry.grant, entry.served.id, self.wall)
             entry.second = self.second
             entry.served.used_at = self.clock
         return entry
@@ -273,7 +284,10 @@ cdef class Front:
         entry = _Entry.__new__(_Entry)
         entry.credential = credential if environment is None else b""
         entry.expires = grant.expires
+        entry.grant = grant
         entry.client = grant.client
+        entry.origins = frozenset(each.encode() for each in self.catalog.origins_of(wanted))
+        entry.offered_until = 0
         entry.served = served
         entry.valid = True
         entry.tenant = self.admission.tenant(grant.project.tenant)
@@ -499,13 +513,25 @@ cdef class _Connection:
         self.latest = front.entry(span(&r.credential), span(&r.environment) if r.environment.length else None)
         return self.latest
 
+    cdef bytes cors_of(self, Request *r, _Entry entry):
+        """Headers that let a page read the answer to a client key; None where the page may not use it."""
+        if not r.origin.length or not entry.client:
+            return b""
+        origin = span(&r.origin)
+        if origin not in entry.origins and b"*" not in entry.origins:
+            return None
+        return CORS % (origin, b"Accept, " if r.route == ROUTE_BATCH else b"")
+
     cdef bytes refuse_early(self, Request *r):
         """The refusal of a request whose body is still on its way. None: it is admitted, or to be handed over."""
         cdef _Entry entry = self.entry_of(r)
-        cdef bytes refusal
+        cdef bytes refusal, cors
         if entry is None:
-            return self.front.refuse_key(r)
-        refusal = self.refuse(r, entry, r.body, nanoseconds())
+            return None if r.origin.length else self.front.refuse_key(r)
+        cors = self.cors_of(r, entry)
+        if cors is None:
+            return None
+        refusal = self.refuse(r, entry, r.body, nanoseconds(), cors)
         if refusal is None:
             self.admitted = True
             self.held = r.body
@@ -513,7 +539,7 @@ cdef class _Connection:
             self.front.admission.hold(self.holder, self.held)
         return refusal
 
-    cdef bytes refuse(self, Request *r, _Entry entry, int64_t body, int64_t now):
+    cdef bytes refuse(self, Request *r, _Entry entry, int64_t body, int64_t now, bytes cors):
         """What a request gets that is over a limit, or too much; None: it is let in."""
         cdef Front front = self.front
         cdef int64_t wait = 0
@@ -522,12 +548,12 @@ cdef class _Connection:
             limit = front.admission.over(entry.tenant, body, now, &wait)
         if limit != WITHIN:
             front.counters.requests[r.route][TOO_MANY] += 1
-            return front.refusal(429, _TEXTS[limit], (wait + 999999999) // 1000000000, r.close)
+            return front.refusal(429, _TEXTS[limit], (wait + 999999999) // 1000000000, r.close, cors)
         if front.admission.sheds(entry.tenant, entry.cost[r.route], now):
             front.counters.requests[r.route][UNAVAILABLE] += 1
             front.counters.shed[r.route] += 1
-            if r.close or front.leaving():
-                return front.refusal(503, _OVERLOADED, front.admission.retry_after(), r.close)
+            if r.close or cors or front.leaving():
+                return front.refusal(503, _OVERLOADED, front.admission.retry_after(), r.close, cors)
             return <bytes>front.sheds[front.admission.retry_after() - 1]
         return None
 
@@ -543,14 +569,17 @@ cdef class _Connection:
         """The answer; None where the request is not to be answered here."""
         cdef Front front = self.front
         cdef _Entry entry = self.entry_of(r)
-        cdef bytes body, reply, tag = b""
+        cdef bytes body, reply, cors, tag = b"", tail = None
         cdef int status = 200, kind = 0
         cdef uint64_t evaluated = 0
         self.refused = True
         if entry is None:
-            return front.refuse_key(r)
+            return None if r.origin.length else front.refuse_key(r)  # a page may be let read why: aiohttp says
+        cors = self.cors_of(r, entry)
+        if cors is None:
+            return None
         if not self.admitted:
-            reply = self.refuse(r, entry, 0, now)
+            reply = self.refuse(r, entry, 0, now, cors)
             if reply is not None:
                 return reply
         self.refused = False
@@ -558,26 +587,34 @@ cdef class _Connection:
             evaluated = entry.snapshot.evaluated
         body = PyBytes_FromStringAndSize(p + r.head, r.body)
         if r.route == ROUTE_FLAG:
-            reply = entry.evaluate_json(body, span(&r.key).decode("ascii"), client=entry.client)
+            reply = entry.evaluate_json(body, span(&r.key).decode("ascii"), client=entry.client, stale=entry.stale)
             if is_failure(reply, r.key.length + 10):
                 status = 404 if error_code_of(reply) == "FLAG_NOT_FOUND" else 400
         elif r.route == ROUTE_FLAGS:
             known = span(&r.if_none_match).decode("latin-1") if r.if_none_match.length else None
-            tag_text, found = entry.evaluate_if_changed(body, known, client=entry.client)
+            if entry.tail is not None and known is not None:
+                known = without_mark(known, entry.mark)
+            tag_text, found = entry.evaluate_if_changed(body, known, client=entry.client, stale=entry.stale)
             if tag_text:
+                if entry.tail is not None:
+                    tail, tag_text = entry.tail, f'{tag_text[:len(tag_text) - 1]}{entry.mark}"'
                 tag = b"ETag: %b\r\n" % (<str>tag_text).encode()
             if found is None:
                 front.counters.requests[r.route][NOT_MODIFIED] += 1
                 close = CLOSE if r.close or front.leaving() else b""
-                return b"HTTP/1.1 304 Not Modified\r\n%b%b%b\r\n" % (entry.common, tag, close)  # nothing was evaluated
+                return b"HTTP/1.1 304 Not Modified\r\n%b%b%b%b\r\n" % (entry.common, tag, cors, close)  # nothing was evaluated
             reply = found
             if is_failure(reply, 1):
                 status = 400
         else:
-            reply = entry.evaluate_batch(body, encoding="msgpack" if r.packed else "json", client=entry.client)
-            tag = b"Vary: Accept\r\n"
+            reply = entry.evaluate_batch(
+                body, encoding="msgpack" if r.packed else "json", client=entry.client, stale=entry.stale
+            )
+            tag = b"" if cors else b"Vary: Accept\r\n"
             kind = r.packed
             if is_failure(reply, 1):
+                if b'"groups"' in body:
+                    return None
                 status, kind = 400, 0
         if front.telemetry is not None:
             front.unsampled -= 1
@@ -587,16 +624,17 @@ cdef class _Connection:
         if entry.tenant.evaluation_cost:
             front.admission.charge(entry.tenant, <uint64_t>entry.snapshot.evaluated - evaluated, now)
         front.counters.requests[r.route][OK if status == 200 else BAD_REQUEST if status == 400 else NOT_FOUND] += 1
-        if status == 200 and kind == 0 and not tag and not r.close and not front.leaving():
+        if status == 200 and kind == 0 and not tag and not cors and not r.close and not front.leaving():
             return framed(entry.head, reply)
-        head = b"%b%b%b%b%bContent-Length: " % (
+        head = b"%b%b%b%b%b%bContent-Length: " % (
             <bytes>STATUS_LINES[status],
             <bytes>TYPES[kind],
             entry.common,
             tag,
+            cors,
             CLOSE if r.close or front.leaving() else b"",
         )
-        return framed(head, reply)
+        return framed(head, reply, tail)
 
 
 cdef bint has_unread(transport) except -1:
@@ -610,6 +648,9 @@ cdef bint has_unread(transport) except -1:
 
 
 cdef bytes CLOSE = b"Connection: close\r\n"
+cdef bytes CORS = (
+    b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: {}\r\nVary: %bOrigin\r\n".replace(b"{}", _cross_origin.EXPOSED.encode())
+)
 
 
 cdef bint is_failure(bytes reply, Py_ssize_t at) noexcept:
@@ -617,18 +658,22 @@ cdef bint is_failure(bytes reply, Py_ssize_t at) noexcept:
     return PyBytes_GET_SIZE(reply) > at + 12 and memcmp(PyBytes_AS_STRING(reply) + at, b'"errorCode":', 12) == 0
 
 
-cdef bytes framed(bytes head, bytes body):
-    """The head, the length of the body, an empty line, the body."""
+cdef bytes framed(bytes head, bytes body, bytes tail=None):
+    """The head, the length of the body, an empty line, the body. A tail is in place of the body's last byte."""
     cdef char digits[24]
     cdef int count = 0
-    cdef Py_ssize_t n = PyBytes_GET_SIZE(head), m = PyBytes_GET_SIZE(body), rest = m
+    cdef Py_ssize_t n = PyBytes_GET_SIZE(head), m = PyBytes_GET_SIZE(body), k = 0, rest
+    if tail is not None:
+        m -= 1
+        k = PyBytes_GET_SIZE(tail)
+    rest = m + k
     while True:
         digits[count] = b"0"[0] + rest % 10
         count += 1
         rest //= 10
         if rest == 0:
             break
-    cdef bytes whole = PyBytes_FromStringAndSize(NULL, n + count + 4 + m)
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, n + count + 4 + m + k)
     cdef char *to = PyBytes_AS_STRING(whole)
     memcpy(to, PyBytes_AS_STRING(head), n)
     to += n
@@ -638,6 +683,8 @@ cdef bytes framed(bytes head, bytes body):
         to += 1
     memcpy(to, b"\r\n\r\n", 4)
     memcpy(to + 4, PyBytes_AS_STRING(body), m)
+    if k:
+        memcpy(to + 4 + m, PyBytes_AS_STRING(tail), k)
     return whole
 
 

@@ -32,7 +32,7 @@ typedef struct {
     uint32_t head, body; /* bytes */
     Span key;            /* of ROUTE_FLAG */
     Span credential;     /* the presented key */
-    Span if_none_match, environment; /* length 0: not there */
+    Span if_none_match, environment, origin; /* length 0: not there */
 } Request;
 
 /* RFC 9110, token */
@@ -98,7 +98,7 @@ static inline int is_host(const char *p, uint32_t n) {
     return n > 0;
 }
 
-typedef struct { int host, length, type, credential, accept, match, environment, connection; } Seen;
+typedef struct { int host, length, type, credential, accept, match, environment, connection, origin; } Seen;
 
 /* One header that matters. 0: as it must be. */
 static inline int scan_header(const char *name, uint32_t n, const char *value, uint32_t m, Request *r, Seen *seen, uint32_t max_body) {
@@ -111,6 +111,10 @@ static inline int scan_header(const char *name, uint32_t n, const char *value, u
         break;
     case 6:
         if (same_word(name, n, "expect")) return -1;
+        if (same_word(name, n, "origin")) {
+            r->origin = (Span){value, m};
+            return seen->origin++ || m == 0;
+        }
         if (same_word(name, n, "accept")) {
             if (seen->accept++) return -1;
             if (same_word(value, m, "application/msgpack")) r->packed = 1;

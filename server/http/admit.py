@@ -42,7 +42,7 @@ class Admit:
         asked = request.get(ASKED)
         if asked is not None:  # no other request has run since
             now = time.monotonic_ns()
-            self._admission.charge(tenant, asked.snapshot.evaluated - asked.evaluated, now)
+            self._admission.charge(tenant, asked.evaluations, now)
             self._admission.took(tenant, now - asked.at)
         return response
 

@@ -2,18 +2,20 @@
 
     Authorization: Bearer burgee_server_…        or        X-API-Key: burgee_server_…
 
-becomes `request[GRANT]`. Every routed handler of the data plane is behind this middleware; a route that is not in
-PERMITTED opens to nobody.
+becomes `request[GRANT]`; the address of an event stream has it too (event_address.py). Every routed handler of the data
+plane is behind this middleware; a route that is not in PERMITTED opens to nobody.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from server.http import event_address
 from server.http.failures import Refused
 from server.http.presented_key import MISSING, UNKNOWN, opened_by
 from server.shared.page import Block
@@ -22,10 +24,12 @@ from server.types import EVALUATING, Grant, KeyKind
 
 GRANT = web.RequestKey("grant", Grant)
 
+EVENTS = "ofrep_events"
 PERMITTED: Mapping[str, frozenset[KeyKind]] = {
     "evaluate": EVALUATING,
     "ofrep_flag": EVALUATING,
     "ofrep_flags": EVALUATING,
+    EVENTS: EVALUATING,
 }
 
 
@@ -38,7 +42,8 @@ class Authenticate:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.match_info.http_exception is None:  # else there is no handler to guard: 404 or 405
-            request[GRANT] = self._grant_of(request)
+            by_address = request.match_info.route.name == EVENTS and _is_address(request)
+            request[GRANT] = self._grant_by_address(request) if by_address else self._grant_of(request)
         return await handler(request)
 
     def _grant_of(self, request: web.Request) -> Grant:
@@ -53,6 +58,27 @@ class Authenticate:
             raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
         self._block.refuse_key(found.reason)
         raise Refused(found.status, found.details, headers=found.headers)
+
+    def _grant_by_address(self, request: web.Request) -> Grant:
+        """Narrowed to the environment that the address names."""
+        self._catalog.refresh()
+        opened = event_address.opened_by(request, self._catalog, time.time())
+        if not isinstance(opened, str):
+            grant, environment = opened
+            if grant.kind not in PERMITTED[EVENTS]:
+                self._block.refuse_key("kind")
+                raise Refused(403, f"a key of kind `{grant.kind}` may not do this")
+            return replace(grant, environments=(environment,))
+        if opened == "unknown" and not self._catalog.ready:
+            raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
+        self._block.refuse_key(opened)
+        details = "the address is not valid (hint: a bulk evaluation gives a new one)"
+        raise Refused(401, details, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _is_address(request: web.Request) -> bool:
+    """A key in a header counts more."""
+    return event_address.TOKEN in request.query and not {"Authorization", "X-API-Key"} & request.headers.keys()
 
 
 def _presented(request: web.Request) -> str | None:

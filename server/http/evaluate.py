@@ -1,6 +1,8 @@
 """The batch: many contexts, some or all flags, one snapshot version for the whole reply. docs/batch.md has the bodies.
 
 POST /v1/evaluate      {"contexts": [{"targetingKey": "u-1"}, {"targetingKey": "u-2"}], "flags": ["checkout"]}
+
+or `{"groups": [{"environment": "shop/web/production", "contexts": [{}]}]}`, where the request names no environment.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ from engine import error_code_of
 from server.evaluations.telemetry import Telemetry
 from server.http.authenticate import GRANT
 from server.http.body import ReadBody
-from server.http.environment import answer_headers, served_for
-from server.http.failures import JSON
-from server.state.catalog import Catalog
+from server.http.cors import check_origin
+from server.http.environment import ASKED, HEADER, Asked, answer_headers, served_for, served_of
+from server.http.failures import JSON, NO_STORE, Refused
+from server.http.groups import evaluate_groups, has_groups
+from server.state.catalog import Catalog, Served
+from server.types import EnvironmentId
 
 MSGPACK = ("application/msgpack", "application/vnd.msgpack")
 
@@ -28,10 +33,14 @@ class Evaluate:
 
     async def batch(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
+        if HEADER not in request.headers and has_groups(body):
+            return self._groups(request, body)
         served = served_for(request, self._catalog)
         media_type = media_type_of(request.headers.get("Accept", ""))
         encoding: Literal["json", "msgpack"] = "json" if media_type == JSON else "msgpack"
-        reply = served.snapshot.evaluate_batch(body, encoding=encoding, client=request[GRANT].client)
+        reply = served.snapshot.evaluate_batch(
+            body, encoding=encoding, client=request[GRANT].client, stale=self._catalog.stale(served)
+        )
         failed = error_code_of(reply) is not None
         if self._telemetry is not None and self._telemetry.sampled():
             self._telemetry.record(served, body, reply, packed=encoding == "msgpack" and not failed)
@@ -41,6 +50,42 @@ class Evaluate:
             content_type=JSON if failed else media_type,
             headers={**answer_headers(served, self._catalog), "Vary": "Accept"},
         )
+
+    def _groups(self, request: web.Request, body: bytes) -> web.Response:
+        grant = request[GRANT]
+        media_type = media_type_of(request.headers.get("Accept", ""))
+
+        request[ASKED] = asked = Asked()
+
+        def served_named(name: str) -> Served:
+            wanted = EnvironmentId(*parts) if len(parts := name.split("/")) == 3 else None
+            if wanted is None or wanted not in grant.environments:
+                raise Refused(403, "the key is not good for one of the environments")
+            check_origin(request, self._catalog, wanted)
+            served = served_of(self._catalog, wanted)
+            asked.note(served)
+            return served
+
+        reply, served = evaluate_groups(
+            body,
+            self._catalog,
+            served_named,
+            self._any_served(grant.environments),
+            encoding="json" if media_type == JSON else "msgpack",
+            client=grant.client,
+        )
+        failed = error_code_of(reply) is not None
+        headers = {**NO_STORE, "Vary": "Accept"}
+        if served:  # versions differ, and are in the reply
+            headers["Burgee-Age"] = str(int(max(map(self._catalog.age_of, served))))
+        return web.Response(
+            status=400 if failed else 200, body=reply, content_type=JSON if failed else media_type, headers=headers
+        )
+
+    def _any_served(self, environments: tuple[EnvironmentId, ...]) -> Served:
+        """Whose snapshot reads what is around the groups."""
+        found = next(filter(None, map(self._catalog.served, environments)), None)
+        return found if found is not None else served_of(self._catalog, environments[0])
 
 
 def media_type_of(accept: str) -> str:

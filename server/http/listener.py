@@ -1,16 +1,20 @@
-"""aiohttp's listener, but for what it says about a message that is not HTTP, and how long it waits for a client.
+"""aiohttp's listener, but for what it says about a message that is not HTTP, how long it waits for a client,
+and connections it gives away.
 
 aiohttp answers such a message, and logs it, with the offending line: which may be the one with the key. This answers
 `400 {"errorDetails": "the request is not well-formed HTTP"}` and logs nothing; so too what says it is HTTP/2.0 or 0.9.
 Where aiohttp waits for long, or for ever (for the rest of a head; for a client that does not read its answer), the
 connection has the deadlines that the front gives it.
+
+A `GivenAway` response is a head whose connection another protocol goes on with: aiohttp's task for it ends, as if the
+connection were lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -21,6 +25,16 @@ from server.http.failures import failure
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 
 _NOT_HTTP = "the request is not well-formed HTTP"
+
+
+class GivenAway(web.StreamResponse):
+    def __init__(self, begin: Callable[[asyncio.Transport], None], *, headers: Mapping[str, str]) -> None:
+        """`begin` is called with the transport, once the head is written."""
+        super().__init__(headers=headers)
+        self.begin = begin
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Not yet."""
 
 
 class _Connection(RequestHandler):
@@ -82,6 +96,16 @@ class _Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
         return _last_answer(status, _NOT_HTTP if status < 500 else "an internal error")
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        response, gone = await super().finish_response(request, resp, start_time)
+        if isinstance(response, GivenAway) and self.transport is not None:
+            transport, self.transport = self.transport, None  # so that it is not closed by what follows
+            self.connection_lost(None)
+            response.begin(transport)
+        return response, gone
 
 
 def _last_answer(status: int, details: str) -> web.Response:

@@ -8,6 +8,7 @@ becomes `{"key": "checkout", "value": true, "reason": "TARGETING_MATCH", "varian
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from server.evaluations.telemetry import Telemetry
 from server.http.authenticate import GRANT
 from server.http.body import ReadBody
 from server.http.environment import answer_headers, served_for
+from server.http.event_address import offer, without_mark
 from server.http.failures import JSON, Refused
 from server.state.catalog import Catalog
 
@@ -25,15 +27,19 @@ STATUS_OF: Mapping[str | None, int] = {None: 200, "FLAG_NOT_FOUND": 404}  # any 
 
 
 class Ofrep:
-    def __init__(self, catalog: Catalog, read_body: ReadBody, telemetry: Telemetry | None) -> None:
+    def __init__(self, catalog: Catalog, read_body: ReadBody, telemetry: Telemetry | None, *, streams: bool) -> None:
+        """`streams`: bulk answers offer an event stream."""
         self._catalog = catalog
         self._read_body = read_body
         self._telemetry = telemetry
+        self._streams = streams
 
     async def flag(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
         served = served_for(request, self._catalog)
-        reply = served.snapshot.evaluate_json(body, request.match_info["key"], client=request[GRANT].client)
+        reply = served.snapshot.evaluate_json(
+            body, request.match_info["key"], client=request[GRANT].client, stale=self._catalog.stale(served)
+        )
         if self._telemetry is not None and self._telemetry.sampled():
             self._telemetry.record(served, body, reply)
         return web.Response(
@@ -49,7 +55,15 @@ class Ofrep:
         known = ", ".join(request.headers.getall("If-None-Match", ())) or None
         served = served_for(request, self._catalog)
         headers = answer_headers(served, self._catalog)
-        tag, reply = served.snapshot.evaluate_json_if_changed(body, known, client=request[GRANT].client)
+        grant = request[GRANT]
+        offered = offer(grant, served.id, time.time()) if self._streams else None
+        if offered is not None and known is not None:
+            known = without_mark(known, offered.mark)
+        tag, reply = served.snapshot.evaluate_json_if_changed(
+            body, known, client=grant.client, stale=self._catalog.stale(served)
+        )
+        if offered is not None and tag:
+            tag = f'{tag[:-1]}{offered.mark}"'
         if reply is None:
             return web.Response(status=304, headers={**headers, "ETag": tag})
         if self._telemetry is not None and self._telemetry.sampled():
@@ -57,6 +71,8 @@ class Ofrep:
         if error_code_of(reply) is not None:
             return web.Response(status=400, body=reply, content_type=JSON, headers=headers)
         headers["ETag"] = tag
+        if offered is not None:
+            reply = reply[:-1] + offered.tail
         return web.Response(body=reply, content_type=JSON, headers=headers)
 
 

@@ -23,10 +23,13 @@ from server.evaluations.telemetry import Telemetry
 from server.front.admission import Admission
 from server.front.protocol import Front
 from server.front.site import FrontSite
+from server.http import event_address
 from server.http.admit import Admit
-from server.http.authenticate import Authenticate
+from server.http.authenticate import EVENTS, Authenticate
 from server.http.body import body_reader, leave_expectation
+from server.http.cors import BLOCK, Cors
 from server.http.evaluate import Evaluate
+from server.http.events import Events
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.http.observe import Observe
@@ -36,6 +39,7 @@ from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
+from server.streams import Streams
 
 if TYPE_CHECKING:
     from server.evaluations.otlp import Exporter
@@ -44,21 +48,30 @@ LAST_REQUESTS = 1.0  # seconds that open connections have for a last request, wh
 LAST_ACCEPTED = 0.05  # seconds that connections which callers have begun to open are still accepted
 FIRST_READ = 5.0  # seconds for the agent to mend a journal that cannot be read
 MOST_SNAPSHOTS = 30_000  # mapped by a worker; Linux gives a process 65,530 mappings
+LONGEST_FAREWELL = 5.0  # seconds over which event streams are ended
 BEAT = 1.0  # seconds
 
 
 def data_plane(
-    settings: Settings, catalog: Catalog, block: Block, admission: Admission, telemetry: Telemetry | None = None
+    settings: Settings,
+    catalog: Catalog,
+    block: Block,
+    streams: Streams,
+    admission: Admission,
+    telemetry: Telemetry | None = None,
 ) -> web.Application:
     read_body = body_reader(settings.max_body_bytes, settings.body_timeout)
     middlewares: list[Middleware] = [  # outermost first
         Observe(catalog, block, access_log=settings.access_log),
+        Cors(catalog),
         AnswerFailures(),
         Authenticate(catalog, block),
         Admit(admission, block, settings.max_body_bytes),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_body_bytes)
-    ofrep, evaluate = Ofrep(catalog, read_body, telemetry), Evaluate(catalog, read_body, telemetry)
+    app[BLOCK] = block
+    ofrep = Ofrep(catalog, read_body, telemetry, streams=settings.event_streams)
+    evaluate = Evaluate(catalog, read_body, telemetry)
     # A new route opens to nobody before it is in http/authenticate.py's PERMITTED.
     for path, handler, name in (
         ("/v1/evaluate", evaluate.batch, "evaluate"),
@@ -66,6 +79,9 @@ def data_plane(
         ("/ofrep/v1/evaluate/flags/{key:[^/]+}", ofrep.flag, "ofrep_flag"),
     ):
         app.router.add_post(path, handler, name=name, expect_handler=leave_expectation)
+    if settings.event_streams:
+        events = Events(catalog, streams, admission)
+        app.router.add_get(event_address.PATH, events.stream, name=EVENTS, allow_head=False)
     return app
 
 
@@ -98,6 +114,7 @@ async def work(
         page,
         block,
         budget=settings.memory_budget,
+        max_age=settings.max_age,
         most=min(MOST_SNAPSHOTS, most),
         complain=complain,
     )
@@ -110,7 +127,11 @@ async def work(
         telemetry = Telemetry(exporter.emit, settings.telemetry_sample, context_ids=settings.telemetry_context_ids)
     await _load(catalog)
     admission = Admission(page, block, quotas, shed_after=settings.shed_after, call_soon=loop.call_soon)
-    app = data_plane(settings, catalog, block, admission, telemetry)
+    streams = Streams(
+        catalog, page, block, longest=settings.event_stream_age, heartbeat=settings.event_stream_heartbeat
+    )
+    catalog.on_change(streams.changed)
+    app = data_plane(settings, catalog, block, streams, admission, telemetry)
     runner = Runner(
         app,
         head_timeout=settings.head_timeout,
@@ -141,11 +162,17 @@ async def work(
                 body_timeout=settings.body_timeout,
                 keepalive_timeout=settings.keepalive_timeout,
                 telemetry=telemetry,
+                offer=event_address.offer if settings.event_streams else None,
             )
             catalog.on_change(front.forget)
             site = FrontSite(front, sockets, tls)
         await site.start()
-        stack.push_async_callback(site.drain, settings.shutdown_timeout)
+
+        async def drain() -> None:
+            farewell = min(LONGEST_FAREWELL, settings.shutdown_timeout / 2)
+            await asyncio.gather(site.drain(settings.shutdown_timeout), streams.drain(farewell))
+
+        stack.push_async_callback(drain)
 
         def answer_door() -> None:
             with contextlib.suppress(BlockingIOError):
@@ -154,7 +181,7 @@ async def work(
             catalog.refresh()
 
         loop.add_reader(door, answer_door)
-        for each in (_beat(block, catalog), tally.run()):
+        for each in (_beat(block, catalog, streams), tally.run()):
             stack.callback(asyncio.create_task(each).cancel)
         os.write(ready, b"r")
         log.debug("working")
@@ -207,10 +234,11 @@ def _no_password() -> str:
     raise ValueError("the key needs a password, and nobody could be asked at a restart")
 
 
-async def _beat(block: Block, catalog: Catalog) -> None:
+async def _beat(block: Block, catalog: Catalog, streams: Streams) -> None:
     while True:
         block.heartbeat = time.monotonic()
         catalog.refresh()  # where the last time failed
+        streams.tick()
         await asyncio.sleep(BEAT)
 
 

@@ -8,12 +8,17 @@
         name: checkout service
         created: 2026-11-22T14:00:00Z
         revoked: 2026-12-01T09:00:00Z      # or expires, or neither
+    origins:                               # optional: web pages that may use its client keys
+      production: ["https://shop.example"]
 
-becomes `KeyFile((KeyRecord(...),))`. The keys themselves are not in it and cannot be got back from it.
+becomes `KeyFile((KeyRecord(...),), {"production": ("https://shop.example",)})`. The keys themselves are not in it and
+cannot be got back from it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -57,6 +62,7 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[KeyRecord, ...]
+    origins: dict[Name, tuple[str, ...]] = {}  # by environment
 
 
 def path_of(tenants: Path, project: ProjectId) -> Path:
@@ -86,14 +92,18 @@ def parse(text: bytes) -> KeyFile:
         if each.selector in seen:
             raise KeyFileError(f"keys[{place}].selector: another key has it too")
         seen.add(each.selector)
+    for odd in _odd_origins(file.origins):
+        raise KeyFileError(odd)
     return file
 
 
 def render(file: KeyFile) -> bytes:
-    records = [msgspec.to_builtins(each, str_keys=True) for each in file.keys]
+    content = {"keys": [msgspec.to_builtins(each, str_keys=True) for each in file.keys]}
+    if file.origins:
+        content["origins"] = msgspec.to_builtins(file.origins)
     # PyYAML writes an unescaped NEL as a line break, which is read back as a space.
     printable = all(each.name.isprintable() for each in file.keys)
-    return HEADER + yaml.safe_dump({"keys": records}, sort_keys=False, allow_unicode=printable).encode()
+    return HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=printable).encode()
 
 
 def write(path: Path, file: KeyFile) -> None:
@@ -120,6 +130,22 @@ def now() -> datetime:
 
 
 HEADER = b"# Written by `burgee keys`. It holds digests of keys, not keys.\n"
+
+
+# As browsers write it (RFC 6454, section 6.2): lower case, and no port that is the scheme's own.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?", re.ASCII)
+_OWN_PORT = {"http": "80", "https": "443"}
+
+
+def _odd_origins(origins: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for environment, listed in origins.items():
+        for place, each in enumerate(listed):
+            found = _ORIGIN.fullmatch(each)
+            where = f"origins.{environment}[{place}]"
+            if each != "*" and found is None:
+                yield f"{where}: not an origin (hint: `https://www.example.com`, in lower case, without a path, or `*`)"
+            elif found is not None and found[1] and found[1] == _OWN_PORT.get(each.partition(":")[0]):
+                yield f"{where}: browsers leave out the scheme's own port"
 
 
 class _Loader(yaml.BaseLoader):

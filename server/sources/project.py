@@ -201,7 +201,7 @@ class Project:
             elif again or digest != tracked.tried:
                 tracked.tried = digest
                 file = await asyncio.to_thread(key_file.parse, content)
-                self._store.install_keys(self.id, key_file.grants(file), file=digest)
+                self._store.install_keys(self.id, key_file.grants(file), origins=file.origins, file=digest)
                 await self._committed()
                 tracked.installed = digest
                 self._set_keys_problem(None)

@@ -11,7 +11,9 @@ snapshots that nobody asked for longest are let go; they are on disk, and mapped
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -51,10 +53,15 @@ class Catalog:
         block: Block,
         *,
         budget: int,
+        max_age: float = 0.0,
         most: int = 1 << 15,
         complain: Callable[[str], None] = lambda about: None,
     ) -> None:
-        """At most `budget` bytes in `most` snapshots are mapped: each takes a descriptor and a mapping."""
+        """At most `budget` bytes in `most` snapshots are mapped: each takes a descriptor and a mapping.
+
+        `max_age` in seconds: older answers say that they are stale; 0: none does.
+        """
+        self._max_age = max_age
         self._page = page
         self._block = block
         self._budget = budget
@@ -65,6 +72,8 @@ class Catalog:
         self._files = SnapshotFiles(state)
         self._records: dict[ProjectId, ProjectRecord] = {}
         self._grants: dict[bytes, Grant] = {}
+        self._digests: dict[tuple[ProjectId, str], bytes] = {}  # by selector, which no two keys of a project share
+        self._origins: Counter[str] = Counter()  # over all projects and environments
         self._mapped: dict[EnvironmentId, Served] = {}  # roughly those first that nobody asked for longest
         self._mapped_bytes = 0
         self._failed: dict[EnvironmentId, tuple[Published, float]] = {}
@@ -128,14 +137,26 @@ class Catalog:
     def grant(self, digest: bytes) -> Grant | None:
         return self._grants.get(digest)
 
+    def grant_of(self, project: ProjectId, selector: str) -> Grant | None:
+        return self._grants.get(self._digests.get((project, selector), b""))
+
+    def origins_of(self, environment: EnvironmentId) -> tuple[str, ...]:
+        """Whose pages may use client keys for it; `*`: all."""
+        record = self._records.get(environment.project_id)
+        return record.origins.get(environment.environment, ()) if record else ()
+
+    def knows_origin(self, origin: str) -> bool:
+        """Is it allowed somewhere?"""
+        return origin in self._origins or "*" in self._origins
+
     def is_gone(self, environment: EnvironmentId) -> bool:
         """The project is served, but has no such environment any more."""
         record = self._records.get(environment.project_id)
-        return record is not None and bool(record.environments) and self._published(environment) is None
+        return record is not None and bool(record.environments) and self.published(environment) is None
 
     def served(self, environment: EnvironmentId) -> Served | None:
         """None where there is no such environment, or its file is no good and it was never served here."""
-        published = self._published(environment)
+        published = self.published(environment)
         served = self._mapped.get(environment)
         if published is not None and (served is None or served.published != published):
             return self._map(environment, published) or served
@@ -148,7 +169,12 @@ class Catalog:
         behind_since = served.project_cell.behind_since
         return time.monotonic() - (behind_since or self._page.confirmed_at)
 
-    def _published(self, environment: EnvironmentId) -> Published | None:
+    def stale(self, served: Served) -> int | None:
+        """Its age in whole seconds where that is too much, as the engine takes it."""
+        age = self.age_of(served) if self._max_age else 0.0
+        return int(age) if age > self._max_age else None
+
+    def published(self, environment: EnvironmentId) -> Published | None:
         record = self._records.get(environment.project_id)
         return (
             next((each for each in record.environments if each.name == environment.environment), None)
@@ -161,15 +187,22 @@ class Catalog:
         if old is not None and record.version < old.version:
             return  # from a journal that lost the newer one; it comes again
         for key in old.keys if old else ():
+            self._digests.pop((record.id, key.selector), None)
             grant = self._grants.get(key.digest)
             if grant is not None and grant.project == record.id:  # and not another project's by now
                 del self._grants[key.digest]
+        for origin in itertools.chain.from_iterable(old.origins.values() if old else ()):
+            self._origins[origin] -= 1
+            if not self._origins[origin]:
+                del self._origins[origin]
         for key in record.keys:
             environments = tuple(record.environment_id(name) for name in key.environments)
             self._grants[key.digest] = Grant(key.digest, key.selector, key.kind, record.id, environments, key.expires)
+            self._digests[record.id, key.selector] = key.digest
         self._records.pop(record.id, None)
         if not record.gone:
             self._records[record.id] = record
+            self._origins.update(itertools.chain.from_iterable(record.origins.values()))
         names = {each.name for each in record.environments}
         for each in old.environments if old else ():
             self._failed.pop(record.environment_id(each.name), None)

@@ -1,12 +1,14 @@
-"""A real server with a flag of every type."""
+"""A real server with a flag of every type, and the clients for Node."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.clients.flags import DOCUMENT
+from tests.clients.node_modules import install_into
 from tests.server.conftest import add_key
 from tests.server.running import Running, running
 
@@ -20,3 +22,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
     key = add_key(tenants)
     with running(tenants) as server:
         yield server, key
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install_into(tmp_path_factory.mktemp("javascript"))

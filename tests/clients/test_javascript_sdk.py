@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.clients.flags import CONTEXT, READS, Read
 from tests.server.running import Running
 
 HERE = Path(__file__).resolve().parent
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the SDK in its node_modules."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("Node and npm are not installed")
-    folder = tmp_path_factory.mktemp("javascript")
-    shutil.copy(HERE / "package.json", folder)
-    install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1"]
-    try:
-        done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=120)
-    except subprocess.TimeoutExpired:
-        pytest.skip("npm did not answer within two minutes")
-    if done.returncode:
-        pytest.skip(f"npm cannot install the SDK: {done.stderr.strip().splitlines()[:1]}")
-    return folder
 
 
 def details_of(installed: Path, served: tuple[Running, str], reads: tuple[Read, ...], context: Any) -> dict[str, Any]:

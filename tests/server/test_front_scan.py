@@ -40,6 +40,7 @@ ACCEPTED = [
     request(more=("accept: application/msgpack",)),
     request(more=("Connection: close",)),
     request(more=("Burgee-Environment: staging", "X-Request-Id:  spaced\t out ", "Empty:")),
+    request(more=("Origin: https://shop.example", "Sec-Fetch-Mode: cors", "Referer: https://shop.example/")),
     request(drop="Authorization", more=(f"X-API-Key: {KEY}",)),
     request(drop="Content-Type", more=("content-type:application/json; charset=utf-8",)),
 ]
@@ -71,6 +72,8 @@ REFUSED = [
     request(drop="Content-Type"),
     request(drop="Authorization"),
     request(more=("Host: other",)),
+    request(more=("Origin: https://a.example", "Origin: https://a.example")),
+    request(more=("Origin: ",)),
     request(more=("Content-Length: 14",)),
     request(more=("Content-Type: application/json",)),
     request(more=(f"X-API-Key: {KEY}",)),

@@ -25,6 +25,7 @@ from server.settings import Settings
 from server.shared.page import Page
 from server.state.catalog import Catalog
 from server.types import KeyKind
+from tests.server.event_source import Event, EventSource
 from tests.server.running import BATCH, BULK, ROOT, Reply, Running, running, until
 
 SECRET = "zqx-marker"  # begins everything that a client key, a log or a metric must never show
@@ -211,13 +212,17 @@ class Row:
     expected: Mapping[str, int]
     body: Any = None
     management: bool = False
+    stream: bool = False  # the answer does not end
 
+
+EVENTS = "/ofrep/v1/events"
 
 # (method, path of the router) -> what is asked, and what each credential gets
 ROWS: dict[tuple[str, str], Row] = {
     ("POST", BATCH): Row(BATCH, EVALUATING, MANY),
     ("POST", BULK): Row(BULK, EVALUATING, ONE),
     ("POST", f"{BULK}/{{key}}"): Row(f"{BULK}/theme", {**EVALUATING, "another tenant's": 404}, ONE),
+    ("GET", EVENTS): Row(EVENTS, EVALUATING, stream=True),
     **{
         ("GET", path): Row(path, OPEN, management=True)
         for path in ("/healthz", "/readyz", "/metrics", "/status", "/evaluations")
@@ -229,7 +234,7 @@ def test_every_route_has_a_row(tmp_path: Path) -> None:
     page, nothing = Page(1), cast(Any, None)
     catalog = Catalog(tmp_path, page, page.block(0), budget=1)
     admission = Admission(page, page.block(0), Quotas(), shed_after=0.0, call_soon=lambda _: None)
-    data = data_plane(Settings(tenants=ROOT), catalog, page.block(0), admission)
+    data = data_plane(Settings(tenants=ROOT), catalog, page.block(0), nothing, admission)
     management = management_plane(nothing, nothing, page, nothing, Quotas(), Export(nothing, nothing, nothing))
     routes = {
         (route.method, route.resource.canonical)
@@ -249,6 +254,10 @@ def test_what_each_credential_gets(server: Running, credentials: Keys, route: tu
     for more in ({}, {"TE": "x"}):  # by the front, and by aiohttp
         if row.management:
             reply = managed(server, row.path, headers | more)
+        elif row.stream and row.expected[presented] == 200:
+            lines = [f"{name}: {value}" for name, value in (headers | more).items()]
+            with EventSource(server.address, row.path, *lines) as stream:
+                reply = Reply(stream.status, stream.headers, (stream.next_event() or Event("", "")).data.encode())
         else:
             reply = server.request(route[0], row.path, body, headers | more)
         assert reply.status == row.expected[presented], reply.body

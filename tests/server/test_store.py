@@ -16,6 +16,7 @@ from server.shared.page import Page
 from server.state.catalog import Catalog
 from server.state.records import KeyGrant, ProjectRecord, Published
 from server.state.store import ProjectStatus, Store
+from server.streams import Streams
 from server.types import KeyKind, ProjectId, SourceState
 from tests.server.running import ROOT
 
@@ -89,6 +90,8 @@ def test_age_counts_from_when_the_source_was_last_known_to_agree(store: Store) -
 def test_every_route_of_the_data_plane_says_who_may_use_it(tmp_path: Path) -> None:
     page = Page(1)
     catalog = Catalog(tmp_path, page, page.block(0), budget=1)
-    admission = Admission(page, page.block(0), Quotas(), shed_after=0.0, call_soon=lambda _: None)
-    app = data_plane(Settings(tenants=ROOT), catalog, page.block(0), admission)
+    block = page.block(0)
+    streams = Streams(catalog, page, block, longest=1.0, heartbeat=1.0)
+    admission = Admission(page, block, Quotas(), shed_after=0.0, call_soon=lambda _: None)
+    app = data_plane(Settings(tenants=ROOT), catalog, block, streams, admission)
     assert {route.name for route in app.router.routes()} == set(PERMITTED)
