@@ -182,6 +182,7 @@ cdef extern from "batch.h" nogil:
     size_t error_counter(const Image *im, uint32_t flag)
     uint32_t quoted_variant(const Image *im, const Flag *flag, const Outcome *o, const uint8_t **quoted)
 
+    uint16_t find_flag(const Image *im, const uint8_t *key, uint32_t length)
     uint8_t *copy_word(uint8_t *to, const char *word)
     uint8_t *copy_all_entries(Context *c, const Options *options, uint8_t *to)
     uint8_t *copy_metadata(const Image *im, const Options *options, uint8_t *to)

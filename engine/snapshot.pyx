@@ -37,6 +37,7 @@ cdef extern from "Python.h":
     uint8_t *bytes_start "(uint8_t *)PyBytes_AS_STRING"(PyObject *bytes)
     void Py_XDECREF(PyObject *)
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow)
     void PyErr_Clear()
 
@@ -282,7 +283,7 @@ cdef class Snapshot:
     cdef readonly uint64_t evaluated
     cdef uint32_t visible_count  # flags that are client-visible
     cdef object source  # what holds the bytes
-    cdef dict indexes  # flag key -> index
+    cdef dict indexes  # flag key -> index; None until Python asks by key: a worker with many snapshots spares it
     cdef list names  # node -> name of its last step
     cdef list answers  # outcome -> Evaluation, made when first asked
     cdef list searches  # regex -> search
@@ -348,10 +349,10 @@ cdef class Snapshot:
 
     @property
     def flag_keys(self):
-        return tuple(self.indexes)
+        return tuple(self.by_key())
 
     def __contains__(self, flag_key):
-        return flag_key in self.indexes
+        return flag_key in self.by_key()
 
     def __len__(self):
         return self.image.flag_count
@@ -363,7 +364,7 @@ cdef class Snapshot:
 
     def evaluate(self, flag_key, context, *, now=None):
         """One flag for one context; see snapshot.pyi."""
-        cdef PyObject *found = PyDict_GetItemWithError(self.indexes, flag_key)
+        cdef PyObject *found = PyDict_GetItemWithError(self.by_key(), flag_key)
         cdef _Workspace w
         cdef uint32_t flag, outcome
         if found == NULL:
@@ -402,7 +403,7 @@ cdef class Snapshot:
         cdef dict evaluations = {}
         cdef uint32_t i, outcome
         fill_matrix(&w.c, 0, self.image.word_count)
-        for key in self.indexes:
+        for key in self.by_key():
             i = <uint32_t>len(evaluations)
             if self.image.flags[i].bit_count:
                 outcome = decide_in_matrix(&w.c, i)
@@ -489,10 +490,9 @@ cdef class Snapshot:
         cdef uint32_t flag
         cdef _Workspace w
         cdef PyObject *reply
-        found = self.indexes.get(flag_key)
-        if found is None or (options.client and not self.image.flags[<uint32_t>found].bits & FLAG_CLIENT_VISIBLE):
+        flag = self.flag_of(flag_key)
+        if flag == NONE16 or (options.client and not self.image.flags[flag].bits & FLAG_CLIENT_VISIBLE):
             return flag_not_found(flag_key)
-        flag = found
         w = self.take(now)
         try:
             if PyBytes_GET_SIZE(body) > MAX_BODY:
@@ -505,6 +505,18 @@ cdef class Snapshot:
             self.give(w)
         self.evaluated += 1
         return finish(reply, to - bytes_start(reply))
+
+    cdef uint32_t flag_of(self, object key) noexcept:
+        """Its index, or NONE16."""
+        cdef Py_ssize_t size
+        cdef const char *text
+        if not isinstance(key, str) or PyUnicode_GET_LENGTH(key) > 256:
+            return NONE16
+        text = PyUnicode_AsUTF8AndSize(key, &size)
+        if text == NULL:  # half of a surrogate pair
+            PyErr_Clear()
+            return NONE16
+        return find_flag(&self.image, <const uint8_t *>text, <uint32_t>size)
 
     cdef size_t longest(self, uint32_t flag) noexcept:
         """Bytes of the flag's longest fragment."""
@@ -609,16 +621,17 @@ cdef class Snapshot:
         if self.counts.counters == NULL:
             return []
         settle(&self.counts, &self.image)
-        for flag, key in enumerate(self.indexes):
+        for flag in range(self.image.flag_count):
             f = &self.image.flags[flag]
             for k in range(f.first_outcome, f.first_outcome + f.outcome_count):
                 n = take_counter(&self.counts, k)
                 if n:
-                    of = key, self.variant(flag, k)
+                    of = self.key_of(flag), self.variant(flag, k)
                     counted[of] = counted.get(of, 0) + n
             n = take_counter(&self.counts, error_counter(&self.image, flag)) if f.bit_count else 0
             if n:
-                counted[key, None] = counted.get((key, None), 0) + n
+                of = self.key_of(flag), None
+                counted[of] = counted.get(of, 0) + n
         return [(key, variant, n) for (key, variant), n in counted.items()]
 
     cdef object variant(self, uint32_t flag, uint32_t outcome):
@@ -647,7 +660,7 @@ cdef class Snapshot:
 
     def _source_map(self, str flag_key not None):
         """The flag as it was written: {"flag": …, "ids": […]}, docs/snapshot.md. Raises KeyError, SnapshotError."""
-        cdef uint32_t flag = self.indexes[flag_key]
+        cdef uint32_t flag = self.by_key()[flag_key]
         try:
             return self.chunk(self.image.flags[flag].chunk)[flag_key]
         except (KeyError, TypeError) as error:
@@ -819,10 +832,23 @@ cdef class Snapshot:
             context = self.find(context, parent)
         return member_of(context, <str>PyList_GET_ITEM(self.names, node))
 
+    cdef str key_of(self, uint32_t flag):
+        return self.text(self.image.flags[flag].key_at, self.image.flags[flag].key_length)
+
+    cdef dict by_key(self):
+        if self.indexes is None:
+            self.indexes = self.indexed()
+        return self.indexes
+
+    cdef dict indexed(self):
+        return {self.key_of(i): i for i in range(self.image.flag_count)}
+
     cdef Evaluation evaluation(self, uint32_t flag, uint32_t outcome):
         cdef const Outcome *o
         if outcome == NO_OUTCOME:
             return self.no_key
+        if self.answers is None:
+            self.answers = [None] * self.image.outcome_count
         known = <object>PyList_GET_ITEM(self.answers, outcome)
         if known is not None:
             return <Evaluation>known
@@ -863,7 +889,7 @@ cdef Snapshot open_snapshot(object source):
         raise SnapshotError(why.decode())
     try:
         s.digest_text = digest.hex()
-        s.indexes = {s.text(s.image.flags[i].key_at, s.image.flags[i].key_length): i for i in range(s.image.flag_count)}
+        distinct = len(s.indexed())
         s.names = [s.text(s.image.nodes[i].at, s.image.nodes[i].length) for i in range(s.image.node_count)]
         metadata = s.text(s.image.header.metadata_at, s.image.header.metadata_length)
         s.metadata = MappingProxyType(dict(decode_json("{" + metadata + "}")))
@@ -871,7 +897,7 @@ cdef Snapshot open_snapshot(object source):
         s.text(s.image.header.flag_set_at, s.image.header.flag_set_length)
     except (ValueError, TypeError, RecursionError) as error:
         raise SnapshotError("a name is malformed") from error
-    if len(s.indexes) != s.image.flag_count:
+    if distinct != s.image.flag_count:
         raise SnapshotError("a flag is there twice")
     for i in range(s.image.flag_count):
         s.visible_count += s.image.flags[i].bits & FLAG_CLIENT_VISIBLE
@@ -887,7 +913,6 @@ cdef Snapshot open_snapshot(object source):
             elif op.kind == OP_ORDER_OPERANDS and s.image.ops[s.image.predicates[i].first_op + op.a].via == VIA_NOW:
                 timed[i] = 1
     s.timed = bytes(timed)
-    s.answers = [None] * s.image.outcome_count
     s.pool = []
     s.chunks = {}
     s.not_found = new_evaluation(None, None, "ERROR", "FLAG_NOT_FOUND", s.metadata)

@@ -18,7 +18,7 @@ static inline void *arena_take(Arena *arena, size_t n) {
         chunk->used = 0;
     }
     if (!chunk || chunk->size - chunk->used < n) {
-        size_t size = chunk ? chunk->size * 2 : 4096;
+        size_t size = chunk ? chunk->size * 2 : 1024;
         while (size < n) size *= 2;
         Chunk *fresh = malloc(sizeof(Chunk) + 16 + size);
         if (!fresh) return NULL;

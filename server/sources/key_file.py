@@ -129,6 +129,10 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+# msgspec makes its notes of a type when it first meets it, and two threads that meet it at once can crash it. This is
+# the first time, before there are threads.
+msgspec.convert({"keys": []}, KeyFile, strict=False)
+
 HEADER = b"# Written by `burgee keys`. It holds digests of keys, not keys.\n"
 
 

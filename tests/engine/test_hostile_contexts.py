@@ -181,8 +181,8 @@ class Impostor:
 def test_flag_keys_of_other_types() -> None:
     snapshot = everything()
     impostor: Any = Impostor("checkout")
-    assert json.loads(snapshot.evaluate_json(b"{", impostor))["key"] == "checkout"
-    assert json.loads(snapshot.evaluate_json(bytes(17 << 20), impostor))["key"] == "checkout"
+    with pytest.raises(TypeError):
+        snapshot.evaluate_json(b"{", impostor)
     for key in (1, b"checkout", None, ["checkout"]):
         with pytest.raises(TypeError):
             snapshot.evaluate(key, {})  # type: ignore[arg-type]
