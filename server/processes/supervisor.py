@@ -94,6 +94,7 @@ class Supervisor:
         self._signals: set[int] = set()
         self._wakeup_read, self._wakeup_write = os.pipe()
         self._rolling: list[int] = []  # slots that get another process, one after the other
+        self._rolling_since = 0.0  # a process that is older than this knows nothing of the last SIGHUP
         self._log = structlog.get_logger("supervisor")
 
     def run(self) -> int:
@@ -134,7 +135,7 @@ class Supervisor:
                 self._log.error("the quotas cannot be used; no process is replaced", why=str(error))
             else:
                 self._log.info("replacing all processes, one after the other")
-                self._rolling = list(self._slots)
+                self._rolling, self._rolling_since = list(self._slots), now
         self._reap()
         for number, slot in self._slots.items():
             newest = slot.newest
@@ -165,12 +166,14 @@ class Supervisor:
                 self._tell_to_leave(newest)
             self._rolling.pop(0)
             return
-        if len(slot.children) == 1 and newest is not None and newest.ready:
-            self._start(self._rolling[0])
-        elif len(slot.children) > 1 and newest is not None and newest.ready:
-            for each in slot.children[:-1]:
-                self._tell_to_leave(each)
+        if newest is None or not newest.ready:
+            return
+        for each in slot.children[:-1]:
+            self._tell_to_leave(each)
+        if newest.started >= self._rolling_since:
             self._rolling.pop(0)
+        elif len(slot.children) == 1:  # there are two blocks for a slot: one that still drains has to end before
+            self._start(self._rolling[0])
 
     def _tell_to_leave(self, child: _Child) -> None:
         if child.leaving_since is None:
@@ -240,7 +243,7 @@ class Supervisor:
         self._blocks.append(child.block)
         if child.leaving_since is not None:
             return
-        if not child.ready and slot.children and self._rolling:
+        if not child.ready and slot.children and self._rolling and child.started >= self._rolling_since:
             self._rolling.clear()
             self._log.error("the next process could not start: those that are there stay", slot=_title(number))
         now = time.monotonic()

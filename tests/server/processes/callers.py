@@ -96,11 +96,12 @@ def family_of(pid: int) -> set[int]:
         return set()
 
 
-def is_alive(pid: int) -> bool:
+def is_alive(pid: int, name: str = "") -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        found, state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[::2]
+    except (FileNotFoundError, ProcessLookupError):
         return False
+    return state.split()[0] != "Z" and found.endswith(name)
 
 
 def workers_of(server: Running) -> set[int]:
@@ -108,6 +109,9 @@ def workers_of(server: Running) -> set[int]:
 
 
 def agent_of(server: Running) -> int:
-    """Its name is as prctl set it."""
-    names = {each: Path(f"/proc/{each}/comm").read_text() for each in children_of(server.process.pid)}
-    return next((pid for pid, name in names.items() if name.strip() == "burgee-agent"), 0)
+    """The one that lives, as soon as there is one; its name is as prctl set it."""
+
+    def found() -> int:
+        return next((each for each in children_of(server.process.pid) if is_alive(each, "burgee-agent")), 0)
+
+    return int(until(found))  # never 0: os.kill takes that for the process group of the test

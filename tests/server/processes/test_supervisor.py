@@ -18,7 +18,8 @@ from tests.server.processes.callers import agent_of, calling, children_of, famil
 from tests.server.processes.test_tls import read_until, request
 from tests.server.running import PATIENCE, ROOT, Running, running, until
 
-# Children that only beat, so that limits can be short. A worker ends at once when there is a file `broken`.
+# Children that only beat, so that limits can be short. A worker ends at once when there is a file `broken`; to leave
+# takes a while when there is a file `slow`.
 BEATING = """
 import os, pathlib, signal, sys, time
 from server.processes.supervisor import Supervisor
@@ -30,13 +31,14 @@ page.position = 1
 def run(inherited):
     if inherited.slot >= 0 and pathlib.Path("broken").exists():
         sys.exit(3)
-    signal.signal(signal.SIGQUIT, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGQUIT, lambda *_: sys.exit(time.sleep(1.0) if pathlib.Path("slow").exists() else 0))
     os.write(inherited.ready, b"r")
     while True:
         page.block(inherited.block).heartbeat = time.monotonic()
         time.sleep(0.05)
 
-sys.exit(Supervisor(page, 2, run, drain_delay=0.0, shutdown_timeout=1.0, hung_after=1.0).run())
+quick = {"drain_delay": 0.0, "shutdown_timeout": 1.0, "hung_after": 1.0}
+sys.exit(Supervisor(page, 2, run, reload=lambda: None, **quick).run())
 """
 
 
@@ -114,6 +116,19 @@ def test_a_restart_that_fails_leaves_those_that_are_there(tmp_path: Path) -> Non
         until(lambda: len(now := children_of(process.pid)) == 3 and not now & before)
 
 
+def test_a_second_sighup_counts_while_the_first_is_being_followed(tmp_path: Path) -> None:
+    with beating(tmp_path) as process:
+        before = children_of(process.pid)
+        (tmp_path / "slow").touch()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(children_of(process.pid) - before) >= 2)
+        seen = children_of(process.pid)
+        assert seen & before  # one that still leaves
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(now := children_of(process.pid)) == 3 and not now & seen)
+        (tmp_path / "slow").unlink()
+
+
 def test_a_killed_worker_is_replaced_and_only_its_requests_fail(pair: Running) -> None:
     with calling(pair, 6) as callers:
         for _ in range(3):
@@ -165,5 +180,5 @@ def test_sigterm_to_all_processes_is_as_to_the_supervisor(pair: Running) -> None
 def test_an_agent_that_is_killed_is_replaced(pair: Running) -> None:
     agent = agent_of(pair)
     os.kill(agent, signal.SIGKILL)
-    until(lambda: agent_of(pair) not in (agent, 0))
+    until(lambda: agent_of(pair) != agent)
     assert pair.manage("/readyz").status == 200
