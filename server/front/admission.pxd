@@ -61,5 +61,6 @@ cdef class Admission:
     cpdef bint sheds(self, Tenant tenant, int64_t cost, int64_t now) noexcept
     cpdef int took(self, Tenant tenant, int64_t spent) except -1
     cpdef int charge(self, Tenant tenant, int64_t evaluations, int64_t now) except -1
+    cdef int give_back(self, Tenant tenant, int64_t now) except -1
     cpdef int hold(self, Tenant tenant, int64_t body) except -1
     cpdef int retry_after(self)

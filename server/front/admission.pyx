@@ -141,6 +141,12 @@ cdef class Admission:
                 return REQUESTS
         return WITHIN
 
+    cdef int give_back(self, Tenant tenant, int64_t now) except -1:
+        """A request that was let in is somebody else's to answer, who asks for it too."""
+        if tenant.request_cost:
+            charge_to(&tenant.cell.fields.requests_at, now, -tenant.request_cost)
+        return 0
+
     def refused(self, Tenant tenant not None, int64_t body, int64_t now):
         cdef int64_t wait = 0
         cdef int limit = self.over(tenant, body, now, &wait)

@@ -26,6 +26,7 @@ from engine import error_code_of
 from server.front.admission import OVERLOADED as _OVERLOADED, TEXTS as _TEXTS
 from server.http import cors as _cross_origin
 from server.http.event_address import without_mark
+from server.http.groups import has_groups
 from server.http.presented_key import KeyRefusal, opened_by
 from server.shared.page import BOUNDS as _BOUNDS, KEY_REASONS as _KEY_REASONS, STATUS_CODES as _STATUS_CODES
 from server.types import EVALUATING as _EVALUATING
@@ -71,7 +72,7 @@ cdef tuple TYPES = (
 )
 cdef bytes TOO_SLOW = (
     b'HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nCache-Control: private, no-store\r\n'
-    b'Connection: close\r\nContent-Length: 49\r\n\r\n{"errorDetails":"the body did not arrive in time"}'
+    b'Connection: close\r\nContent-Length: 50\r\n\r\n{"errorDetails":"the body did not arrive in time"}'
 )
 
 
@@ -253,7 +254,7 @@ cdef class Front:
         found = opened_by(credential.decode("latin-1"), _EVALUATING, self.catalog.grant, self.wall)
         if not isinstance(found, KeyRefusal):
             return found
-        if self.page.header.ready:  # before that, the key may be one that is still to be read
+        if self.catalog.ready:  # before that, the key may be one that is still to be read
             if len(self.refused) >= MAX_REFUSED:
                 self.refused.clear()
             self.refused[credential] = found
@@ -583,9 +584,12 @@ cdef class _Connection:
             if reply is not None:
                 return reply
         self.refused = False
+        body = PyBytes_FromStringAndSize(p + r.head, r.body)
+        if r.route == ROUTE_BATCH and r.environment.length == 0 and has_groups(body):
+            front.admission.give_back(entry.tenant, now)  # aiohttp's handler asks again
+            return None
         if entry.tenant.evaluation_cost:
             evaluated = entry.snapshot.evaluated
-        body = PyBytes_FromStringAndSize(p + r.head, r.body)
         if r.route == ROUTE_FLAG:
             reply = entry.evaluate_json(body, span(&r.key).decode("ascii"), client=entry.client, stale=entry.stale)
             if is_failure(reply, r.key.length + 10):
@@ -613,8 +617,6 @@ cdef class _Connection:
             tag = b"" if cors else b"Vary: Accept\r\n"
             kind = r.packed
             if is_failure(reply, 1):
-                if b'"groups"' in body:
-                    return None
                 status, kind = 400, 0
         if front.telemetry is not None:
             front.unsampled -= 1

@@ -14,8 +14,14 @@ from pathlib import Path
 import pytest
 
 from server.front.admission import TEXTS, Admission, Tenant
+from server.front.protocol import Front
+from server.http.listener import Runner
+from server.processes.worker import data_plane
 from server.quotas import Quota, Quotas
+from server.settings import Settings
 from server.shared.page import LIMITS, Page
+from server.state.catalog import Catalog
+from server.streams import Streams
 from server.types import KeyKind
 from tests.server.conftest import add_key
 from tests.server.running import BANK, BATCH, BULK, GAME, PATIENCE, SHOP, Running, running, until
@@ -237,6 +243,20 @@ def test_evaluations_over_the_quota(limited: Running, more: tuple[str, ...]) -> 
     assert refused >= 2
 
 
+@pytest.mark.parametrize("sliced", [False, True])
+def test_a_batch_over_groups_is_one_request(tmp_path: Path, sliced: bool) -> None:
+    """The front lets it in, and aiohttp answers it."""
+    sent = message(BATCH, b'{"groups":[{"environment":"shop/web/production","contexts":[]}]}')
+    with running(samples(tmp_path), "--tenant-requests", "0.001") as server, connect(server) as connection:
+        connection.sendall(sent[:-9] if sliced else sent)
+        if sliced:
+            time.sleep(0.2)
+            connection.sendall(sent[-9:])
+        assert answers(connection, 1)[0][0] == 200
+        connection.sendall(message())
+        assert answers(connection, 1)[0][0] == 429
+
+
 @pytest.mark.parametrize("more", [(), ("TE: x",)])
 def test_bodies_on_their_way_over_the_quota(limited: Running, more: tuple[str, ...]) -> None:
     """Refused at the head; the connection can be used on. Another worker counts, too."""
@@ -343,6 +363,46 @@ def test_a_refused_key_is_good_once_it_is_published(tenants: Path) -> None:
         path.with_name("new").write_bytes(after)
         path.with_name("new").rename(path)
         until(lambda: status() == 200)
+
+
+def test_no_key_is_refused_by_a_worker_that_knows_none(tmp_path: Path) -> None:
+    """Its journal could not be read: callers give up for good on a 401, so they are told to come again."""
+
+    async def said(*more: str) -> bytes:
+        page = Page(1)
+        page.ready, page.position = True, 1 << 48 | 99
+        block, loop = page.block(0), asyncio.get_running_loop()
+        catalog = Catalog(tmp_path, page, block, budget=1)
+        ours = Admission(page, block, Quotas(), shed_after=0, call_soon=loop.call_soon)
+        streams = Streams(catalog, page, block, longest=1, heartbeat=1)
+        settings = Settings(tenants=tmp_path)
+        app = data_plane(settings, catalog, block, streams, ours)
+        runner = Runner(app, head_timeout=PATIENCE, keepalive_timeout=PATIENCE, shutdown_timeout=1)
+        await runner.setup()
+        front = Front(
+            loop,
+            catalog,
+            page,
+            block,
+            ours,
+            runner.protocol,
+            max_body=999,
+            head_timeout=PATIENCE,
+            body_timeout=PATIENCE,
+            keepalive_timeout=PATIENCE,
+        )
+        async with await loop.create_server(front, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(message(FLAG, CONTEXT, "Connection: close", *more))
+            answer = await reader.read()
+            writer.close()
+        await runner.cleanup()
+        return answer
+
+    for more in ((), ("TE: x",)):
+        answer = asyncio.run(said(*more))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"PROVIDER_NOT_READY"' in answer
 
 
 def test_many_keys_that_open_nothing(limited: Running) -> None:
