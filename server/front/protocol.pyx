@@ -311,6 +311,7 @@ cdef class _Connection:
     cdef double deadline  # by the front's clock: for the rest of a request, or for the next one
     cdef bint in_body, paused, waiting, refused
     cdef bint admitted  # the request whose body is on its way was let in
+    cdef int route  # of that request
     cdef bint last  # nothing is answered after what is unwanted
     cdef Py_ssize_t unwanted  # bytes that are still to come of a body whose request was refused
     cdef int64_t held  # bytes of a body that its tenant has on its way
@@ -395,7 +396,7 @@ cdef class _Connection:
                 self.transport.abort()
             return 0
         if self.in_body and not self.unwanted:
-            self.front.counters.requests[0][TIMED_OUT] += 1
+            self.front.counters.requests[self.route][TIMED_OUT] += 1
             self.transport.write(TOO_SLOW)
         self.transport.close()
         return 0
@@ -439,6 +440,7 @@ cdef class _Connection:
                         return 0
                     self.deadline = front.clock + front.body_timeout
                     self.in_body = True
+                    self.route = r.route
                 self.keep(data, offset, <Py_ssize_t>r.head + r.body)
                 break
             self.release()

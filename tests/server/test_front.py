@@ -200,6 +200,8 @@ def test_slow_senders_are_let_go(impatient: Running, sent: bytes) -> None:
     assert head.startswith(b"HTTP/1.1 408")
     assert b"Content-Length: %d" % len(said) in head
     assert json.loads(said) == {"errorDetails": "the body did not arrive in time"}
+    counted = b'burgee_http_requests_total{route="ofrep_flag",status="408"}'
+    assert counted in impatient.manage("/metrics").body
 
 
 def test_a_dripped_head_does_not_buy_time(impatient: Running) -> None:
