@@ -8,6 +8,7 @@ becomes `{"event": "document installed", "project": "shop/web", "version": 17, "
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -49,5 +50,19 @@ def configure_logs(form: LogFormat, level: LogLevel) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_Lines,
     )
+
+
+class _Lines:
+    """Each event a line on stderr, written at once. A log that cannot be written is lost; the server is not."""
+
+    def __init__(self, *_: object) -> None:
+        self._file = sys.stderr
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(line + "\n")
+            self._file.flush()
+
+    debug = info = warning = error = critical = exception = msg

@@ -47,7 +47,7 @@ class Settings:
     tenant_requests: float = _setting(0.0, "requests a second of one tenant; 0 for no limit", least=0.0)
     tenant_evaluations: float = _setting(0.0, "flag evaluations a second of one tenant; 0 for no limit", least=0.0)
     tenant_bytes_in_flight: int = _setting(
-        64 << 20, "bytes of bodies of one tenant that are being read; 0 for no limit", least=0
+        256 << 20, "bytes of bodies of one tenant that are being read; 0 for no limit", least=0
     )
     tenant_streams: int = _setting(10_000, "open event streams of one tenant; 0 for no limit", least=0)
     quota_mode: QuotaMode = _setting("enforce", "refuse what goes over a tenant's limit, or only count and log it")

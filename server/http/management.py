@@ -48,6 +48,8 @@ class Management:
             return web.Response(status=503, text="draining\n")
         if not self._store.ready:
             return web.Response(status=503, text="loading\n", headers={"Retry-After": "1"})
+        if not self._workers():
+            return web.Response(status=503, text="no worker answers\n", headers={"Retry-After": "1"})
         return web.Response(text="ready\n")
 
     async def metrics(self, request: web.Request) -> web.Response:

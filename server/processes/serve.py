@@ -37,7 +37,7 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
     quotas = read_quotas(settings)
     lock = _lock_state(settings)
     _check_telemetry(settings)
-    tls_context(settings)  # what is wrong with the certificate is better said once, here
+    tls = tls_context(settings)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor for each connection and each snapshot
     page = Page(2 * (workers + 1))  # a process and its successor
@@ -51,8 +51,8 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
 
     def reload() -> None:
         """What is good is what every process that is made from now on has; with what is not, all stays as it is."""
-        nonlocal quotas
-        quotas = read_quotas(settings)
+        nonlocal quotas, tls
+        quotas, tls = read_quotas(settings), tls_context(settings)
 
     def run(inherited: Inherited) -> None:
         call_process("agent" if inherited.slot == AGENT else f"worker {inherited.slot}")
@@ -80,7 +80,7 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         door = sockets.doors.worker[inherited.block]
         complaints = sockets.doors.complaints
         pipes = {"ready": inherited.ready, "alive": inherited.alive}
-        uvloop.run(work(settings, quotas, page, block, listeners, door, complaints, **pipes))
+        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **pipes))
 
     supervisor = Supervisor(
         page,
@@ -114,8 +114,12 @@ def _check_telemetry(settings: Settings) -> None:
 def _lock_state(settings: Settings) -> int:
     """One server for one state folder. The lock goes with the last process that has it."""
     folder = settings.state_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OSError(f"the state folder `{folder}` cannot be used: {why} (hint: `--state` chooses another)") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

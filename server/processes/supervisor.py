@@ -77,7 +77,7 @@ class Supervisor:
     ) -> None:
         """`run` is a child's whole life; `page` has blocks for twice as many workers and two agents.
 
-        `reload` is called at SIGHUP, and raises QuotasError when nothing is to change.
+        `reload` is called at SIGHUP, and raises QuotasError or OSError when nothing is to change.
         `before_the_end` is called when the drain delay is over and the children are about to be told to leave.
         """
         self._page = page
@@ -131,8 +131,8 @@ class Supervisor:
             self._signals.discard(signal.SIGHUP)
             try:
                 self._reload()
-            except QuotasError as error:
-                self._log.error("the quotas cannot be used; no process is replaced", why=str(error))
+            except (QuotasError, OSError) as error:
+                self._log.error("quotas or certificate cannot be used; no process is replaced", why=str(error))
             else:
                 self._log.info("replacing all processes, one after the other")
                 self._rolling, self._rolling_since = list(self._slots), now

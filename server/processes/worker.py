@@ -88,6 +88,7 @@ def data_plane(
 async def work(
     settings: Settings,
     quotas: Quotas,
+    tls: ssl.SSLContext | None,
     page: Page,
     block: Block,
     sockets: list[socket.socket],
@@ -145,7 +146,6 @@ async def work(
             stack.push_async_callback(exporter.close)
         stack.push_async_callback(tally.finish)
         stack.push_async_callback(runner.cleanup)
-        tls = tls_context(settings)
         site: FrontSite | _PlainSites
         if settings.access_log:  # which needs aiohttp's view of every request
             site = _PlainSites(runner, sockets, tls)
@@ -246,7 +246,8 @@ class _PlainSites:
     """aiohttp alone on the sockets."""
 
     def __init__(self, runner: Runner, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
-        self._sites = [web.SockSite(runner, each, ssl_context=tls) for each in sockets]
+        unix = socket.AF_UNIX
+        self._sites = [web.SockSite(runner, each, ssl_context=None if each.family == unix else tls) for each in sockets]
 
     @property
     def connections(self) -> int:

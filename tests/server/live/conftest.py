@@ -15,6 +15,7 @@ HEAD_TIMEOUT, BODY_TIMEOUT, KEEPALIVE_TIMEOUT = 1.0, 1.0, 3.0  # seconds
 DEADLINES = (
     *("--head-timeout", str(HEAD_TIMEOUT), "--body-timeout", str(BODY_TIMEOUT)),
     *("--keepalive-timeout", str(KEEPALIVE_TIMEOUT)),
+    *("--tenant-bytes-in-flight", "0"),  # many slow bodies are meant here
 )
 
 

@@ -7,6 +7,8 @@ callers.lost        the requests that were sent and got no answer, or another th
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import socket
 import time
 from collections.abc import Iterator
@@ -105,7 +107,11 @@ def is_alive(pid: int, name: str = "") -> bool:
 
 
 def workers_of(server: Running) -> set[int]:
-    return {each["pid"] for each in server.manage("/status?limit=1").json["workers"]}
+    for _ in range(100):
+        with contextlib.suppress(ConnectionError, http.client.HTTPException):  # the agent went while it was asked
+            return {each["pid"] for each in server.manage("/status?limit=1").json["workers"]}
+        time.sleep(0.02)
+    raise AssertionError("no agent answers")
 
 
 def agent_of(server: Running) -> int:
