@@ -30,7 +30,8 @@ def make_certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path]
 @pytest.fixture(scope="module")
 def secured(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Path]]:
     certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
-    with running(samples, "--tls-certificate", str(certificate), "--tls-key", str(key)) as server:
+    state = ("--state", str(tmp_path_factory.mktemp("tls-state")))  # another server may serve the samples
+    with running(samples, "--tls-certificate", str(certificate), "--tls-key", str(key), *state) as server:
         yield server, certificate
 
 
