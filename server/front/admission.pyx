@@ -9,9 +9,8 @@ import time
 
 import structlog
 from libc.stdint cimport int64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from server.shared.page cimport charge_to, take_from
+from server.shared.page cimport charge_to, nanoseconds, take_from
 
 from server.shared.page import LIMITS as _LIMITS
 
@@ -205,9 +204,3 @@ cdef class Admission:
 
 def _used_by(Tenant tenant not None):
     return tenant.used
-
-
-cdef int64_t nanoseconds() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1000000000 + now.tv_nsec

@@ -16,11 +16,10 @@ from email.utils import formatdate
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from libc.string cimport memcmp, memcpy
 
 from server.front.admission cimport WITHIN, Admission, Tenant
-from server.shared.page cimport TIMES, Block, BlockFields, Page
+from server.shared.page cimport Block, BlockFields, Page, nanoseconds
 
 from engine import error_code_of
 from server.front.admission import OVERLOADED as _OVERLOADED, TEXTS as _TEXTS
@@ -28,7 +27,7 @@ from server.http import cors as _cross_origin
 from server.http.event_address import without_mark
 from server.http.groups import has_groups
 from server.http.presented_key import KeyRefusal, opened_by
-from server.shared.page import BOUNDS as _BOUNDS, KEY_REASONS as _KEY_REASONS, STATUS_CODES as _STATUS_CODES
+from server.shared.page import KEY_REASONS as _KEY_REASONS, STATUS_CODES as _STATUS_CODES
 from server.types import EVALUATING as _EVALUATING
 
 cdef extern from "scan.h" nogil:
@@ -55,9 +54,6 @@ cdef double TICK = 1.0  # seconds between two looks at the clock
 cdef int OK = _STATUS_CODES.index(200), NOT_MODIFIED = _STATUS_CODES.index(304), BAD_REQUEST = _STATUS_CODES.index(400)
 cdef int NOT_FOUND = _STATUS_CODES.index(404), TIMED_OUT = _STATUS_CODES.index(408), TOO_MANY = _STATUS_CODES.index(429)
 cdef int UNAVAILABLE = _STATUS_CODES.index(503)
-cdef double[TIMES - 1] LIMITS  # seconds: upper bounds of the buckets of durations
-for _index, _bound in enumerate(_BOUNDS):
-    LIMITS[<int>_index] = _bound
 cdef dict STATUS_LINES = {
     200: b"HTTP/1.1 200 OK\r\n",
     400: b"HTTP/1.1 400 Bad Request\r\n",
@@ -170,13 +166,6 @@ cdef class Front:
             for identity in self.entries_of.pop(project, ()):
                 entry = self.entries.pop(identity)
                 entry.valid = False
-
-    cdef void observe(self, int route, double seconds) noexcept:
-        cdef int k = 0
-        while k < TIMES - 1 and seconds > LIMITS[k]:
-            k += 1
-        self.counters.times[route][k] += 1
-        self.counters.seconds[route] += seconds
 
     def leave(self):
         """See protocol.pyi."""
@@ -452,7 +441,7 @@ cdef class _Connection:
                 self.hand_over(data[offset:])
                 return 0
             ended = nanoseconds()
-            front.observe(r.route, 1e-9 * (ended - begun))
+            front.block.time(r.route, 1e-9 * (ended - begun))
             if self.latest is not None:
                 self.took(&r, ended - begun)
             if first is None:
@@ -690,13 +679,6 @@ cdef bytes framed(bytes head, bytes body, bytes tail=None):
     if k:
         memcpy(to + 4 + m, PyBytes_AS_STRING(tail), k)
     return whole
-
-
-cdef int64_t nanoseconds() noexcept:
-    """Monotonic."""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef bytes span(Span *s):

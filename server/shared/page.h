@@ -7,6 +7,7 @@
 #define BURGEE_PAGE_H
 
 #include <stdint.h>
+#include <time.h>
 
 #define ROUTES 5
 #define STATUSES 20
@@ -47,6 +48,13 @@ typedef struct {
     uint32_t bytes;   /* of bodies being read */
     uint32_t streams;
 } Usage; /* by one process, for one tenant */
+
+/* CLOCK_MONOTONIC, which all processes of a host share. */
+static inline int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 /* The cell of a name; the first cell when there is no room. Any process may be the one that takes it. */
 static inline uint32_t cell_of(Cell *cells, uint64_t name) {

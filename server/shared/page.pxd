@@ -31,6 +31,7 @@ cdef extern from "page.h" nogil:
     ctypedef struct Usage:
         uint32_t bytes, streams
 
+    int64_t nanoseconds()
     uint32_t cell_of(CellFields *cells, uint64_t name)
     int64_t take_from(int64_t *at, int64_t now, int64_t cost, int64_t burst)
     void charge_to(int64_t *at, int64_t now, int64_t cost)
@@ -53,6 +54,8 @@ cdef class Block:
     cdef BlockFields *fields
     cdef Usage *usage
     cdef readonly int index
+
+    cdef void time(self, int route, double seconds) noexcept  # one more in the histogram of the route
 
 
 cdef class Cell:

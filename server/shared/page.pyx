@@ -5,7 +5,6 @@ import time
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from engine import hash64
 
@@ -19,6 +18,9 @@ BOUNDS = (
 assert (len(ROUTE_NAMES), len(STATUS_CODES), len(BOUNDS) + 1) == (ROUTES, STATUSES, TIMES)
 assert len(KEY_REASONS) == len(LIMITS) == REASONS
 
+cdef double[TIMES - 1] UPPER  # BOUNDS, for the request path
+for _index, _bound in enumerate(BOUNDS):
+    UPPER[<int>_index] = _bound
 cdef dict ROUTE_OF = {name: index for index, name in enumerate(ROUTE_NAMES)}
 cdef dict STATUS_OF = {code: index for index, code in enumerate(STATUS_CODES)}
 cdef dict KEY_REASON_OF = {name: index for index, name in enumerate(KEY_REASONS)}
@@ -130,13 +132,14 @@ cdef class Block:
         self.fields.requests[<int>ROUTE_OF[route]][<int>STATUS_OF.get(status, STATUSES - 1)] += more
 
     def observe(self, str route, double seconds):
-        cdef int at = ROUTE_OF[route], k = 0
-        for bound in BOUNDS:
-            if seconds <= <double>bound:
-                break
+        self.time(ROUTE_OF[route], seconds)
+
+    cdef void time(self, int route, double seconds) noexcept:
+        cdef int k = 0
+        while k < TIMES - 1 and seconds > UPPER[k]:
             k += 1
-        self.fields.times[at][k] += 1
-        self.fields.seconds[at] += seconds
+        self.fields.times[route][k] += 1
+        self.fields.seconds[route] += seconds
 
     def refuse_key(self, str why):
         self.fields.refused_keys[<int>KEY_REASON_OF[why]] += 1
@@ -307,9 +310,3 @@ cdef class Cell:
 
     def charge_evaluations(self, int64_t count, double rate):
         charge_to(&self.fields.evaluations_at, nanoseconds(), <int64_t>(1e9 * count / rate))
-
-
-cdef int64_t nanoseconds() noexcept:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1000000000 + now.tv_nsec
