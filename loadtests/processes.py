@@ -90,6 +90,10 @@ class Member:
         """Bytes; pages that are shared are divided among those that share them."""
         return _memory(self.pid)
 
+    def descriptors(self) -> int:
+        """Raises OSError when it has ended."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
 
 def tree(root: int) -> list[Member]:
     """The process and its descendants; none when it has ended."""

@@ -13,10 +13,9 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import resource
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,10 @@ from typing import cast
 
 import uvloop
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script
+
+from loadtests.processes import ROOT, Server, serving, tree, usage
+
 KEY = "burgee_server_DemoShopServer00_ADemoKeyThatEverybodyKnows000000000000000002e3IFk"
 FLAG = "/ofrep/v1/evaluate/flags/new-checkout"
 CONTEXT = b'{"context":{"targetingKey":"u-1","country":"DE"}}'
@@ -145,17 +147,13 @@ def be_slow(address: Address, heads: int, bodies: int, readers: int) -> None:
     uvloop.run(slow_ones(address, heads, bodies, readers))
 
 
-def memory_of(pid: int) -> float:
-    """Megabytes of the process and its children, what they share counted once."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    own = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) / 1024
-    return own + sum(memory_of(int(each)) for each in children)
+def memory_of(server: Server) -> float:
+    """Megabytes of all its processes, what they share counted once."""
+    return usage(server.pid, memory=True).bytes / 2**20
 
 
-def descriptors_of(pid: int) -> int:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return len(os.listdir(f"/proc/{pid}/fd")) + sum(descriptors_of(int(each)) for each in children)
+def descriptors_of(server: Server) -> int:
+    return sum(each.descriptors() for each in tree(server.pid))
 
 
 def percentile(latencies: list[float], share: float) -> float:
@@ -175,22 +173,14 @@ def main() -> None:
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with tempfile.TemporaryDirectory() as state:
-        command = [sys.executable, "-m", "server.cli", "serve", "--json", "--port", "0", "--management-port", "0"]
-        command += ["--tenants", str(ROOT / "examples" / "tenants"), "--state", state, "--workers", "1"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-        assert server.stdout is not None
-        try:
-            printed = b""
-            while not printed.rstrip().endswith(b"}"):
-                printed += server.stdout.readline()
-            host, _, port = json.loads(printed)["data"].rpartition("//")[2].rpartition(":")
-            address = (host, int(port))
+    with tempfile.TemporaryDirectory() as name:
+        tenants = Path(shutil.copytree(ROOT / "examples" / "tenants", Path(name) / "tenants"))
+        with serving(tenants, "--workers", "1") as server:
+            address = ("127.0.0.1", server.port)
             alone, beside, held = [], [], []
-            idle = descriptors_of(server.pid)
+            idle = descriptors_of(server)
             uvloop.run(measure(address, options.rate, 2.0))
-            before = most_held = memory_of(server.pid)
+            before = most_held = memory_of(server)
             for _ in range(options.rounds):
                 alone.append(uvloop.run(measure(address, options.rate, options.seconds)))
                 arguments = (address, options.heads, options.bodies, options.readers)
@@ -199,15 +189,12 @@ def main() -> None:
                 try:
                     time.sleep(5.0)  # until they are there
                     beside.append(uvloop.run(measure(address, options.rate, options.seconds)))
-                    most_held = max(most_held, memory_of(server.pid))
-                    held.append(descriptors_of(server.pid) - idle)
+                    most_held = max(most_held, memory_of(server))
+                    held.append(descriptors_of(server) - idle)
                 finally:
                     slow.kill()
                     slow.join()
                 time.sleep(2.0)
-        finally:
-            server.terminate()
-            server.wait(30)
     p99 = [statistics.median(percentile(each, 0.99) for each in rounds) for rounds in (alone, beside)]
     p50 = [statistics.median(percentile(each, 0.5) for each in rounds) for rounds in (alone, beside)]
     best = [min(percentile(each, 0.99) for each in rounds) for rounds in (alone, beside)]  # the quietest round of each

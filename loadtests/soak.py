@@ -14,14 +14,14 @@ when something grew, or an answer was wrong.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from loadtests.processes import Server, add_server_options, end_on_sigterm, serv
 from loadtests.questions import BULK, Kind, question, settled
 from loadtests.table import printed
 from loadtests.tenants import Keys, numbered, prepare, write_document, write_tenant
+from loadtests.watching import repeating
 
 SAMPLES = 120  # over the run
 SLACK_BYTES = 2 << 20  # what memory may grow between two thirds of a run: an allocator's arenas
@@ -94,9 +95,8 @@ def sample(server: Server) -> list[Sample]:
     for each in tree(server.pid):
         number = numbers[each.name] = numbers.get(each.name, 0) + 1
         with suppress(OSError):  # it ended meanwhile
-            descriptors = len(list(Path(f"/proc/{each.pid}/fd").iterdir()))
             threads = len(list(Path(f"/proc/{each.pid}/task").iterdir()))
-            found.append(Sample(f"{each.name} {number}", each.memory(), descriptors, threads, 0))
+            found.append(Sample(f"{each.name} {number}", each.memory(), each.descriptors(), threads, 0))
     with urllib.request.urlopen(f"{server.management}/metrics", timeout=30) as answer:
         series = sum(not line.startswith(b"#") for line in answer.read().splitlines())
     return [*found, Sample("metrics", 0, 0, 0, series)]
@@ -134,43 +134,15 @@ def _post(host: str, path: str, key: str, body: bytes) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-@contextmanager
-def rewriting(tenants: Path) -> Iterator[None]:
+def rewriting(tenants: Path) -> AbstractContextManager[None]:
     """A document and a key file are other ones every second."""
-    stop = threading.Event()
+    numbers = itertools.count(1)
 
     def rewrite() -> None:
-        number = 0
-        while not stop.wait(1.0):
-            number += 1
-            write_document(tenants, "reloaded", numbered(number))
-            write_tenant(tenants, "rekeyed", numbered(0))
+        write_document(tenants, "reloaded", numbered(next(numbers)))
+        write_tenant(tenants, "rekeyed", numbered(0))
 
-    thread = threading.Thread(target=rewrite, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-@contextmanager
-def sampling(server: Server, every: float) -> Iterator[list[list[Sample]]]:
-    samples: list[list[Sample]] = []
-    stop = threading.Event()
-
-    def look() -> None:
-        while not stop.wait(every):
-            samples.append(sample(server))
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        stop.set()
-        thread.join()
+    return repeating(1.0, rewrite)
 
 
 def soak(seconds: float, *options: str) -> tuple[list[Growth], tuple[Measured, ...]]:
@@ -180,7 +152,8 @@ def soak(seconds: float, *options: str) -> tuple[list[Growth], tuple[Measured, .
         made["rekeyed"] = write_tenant(folder / "tenants", "rekeyed", numbered(0))
         with serving(folder / "tenants", *options) as server, rewriting(folder / "tenants"):
             planned = loads(server, made, seconds)
-            with sampling(server, max(0.5, seconds / SAMPLES)) as samples:
+            samples: list[list[Sample]] = []
+            with repeating(max(0.5, seconds / SAMPLES), lambda: samples.append(sample(server))):
                 measured = measure_together(*planned)
     return growths(samples), measured
 

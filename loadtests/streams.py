@@ -12,48 +12,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import select
 import shutil
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script
+
+from loadtests.processes import ROOT, WORKER, Server, serving, tree
+
 KEY = "burgee_server_DemoShopServer00_ADemoKeyThatEverybodyKnows000000000000000002e3IFk"
 EVENT = b"refetchEvaluation"
 PATIENCE = 60.0  # seconds
-
-
-@contextmanager
-def serving(folder: Path, workers: int) -> Iterator[tuple[str, str, int]]:
-    """(data plane, management, process id)"""
-    command = [sys.executable, "-m", "server.cli", "serve", "--json", "--tenants", str(folder / "tenants")]
-    command += ["--state", str(folder / "state"), "--port", "0", "--management-port", "0", "--workers", str(workers)]
-    command += ["--poll-interval", "0.05", "--settle-time", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
-    try:
-        assert server.stdout is not None
-        printed = b""
-        while not printed.rstrip().endswith(b"}"):
-            printed += server.stdout.readline()
-        addresses = json.loads(printed)
-        yield addresses["data"], addresses["management"], server.pid
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
 
 
 def offered_address(data: str) -> str:
@@ -72,15 +49,9 @@ def offered_address(data: str) -> str:
     raise SystemExit("the server did not come to answer")
 
 
-def workers_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in children if "worker" in Path(f"/proc/{each}/comm").read_text()]
-
-
-def memory_of(pids: list[int]) -> int:
+def memory_of_workers(server: Server) -> int:
     """Bytes of proportional set size."""
-    lines = [line for pid in pids for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sum(each.memory() for each in tree(server.pid) if each.name == WORKER)
 
 
 def connect(address: tuple[str, int], uri: str, count: int, poll: select.epoll) -> dict[int, socket.socket]:
@@ -138,8 +109,9 @@ def main() -> None:
         shutil.copytree(ROOT / "examples" / "tenants", folder / "tenants")
         document = folder / "tenants" / "shop" / "web.yaml"
         text = document.read_text()
-        with serving(folder, options.workers) as (data, _, pid):
-            figures = measure(data, pid, document, text, options)
+        quick = ("--poll-interval", "0.05", "--settle-time", "0")
+        with serving(folder / "tenants", "--workers", str(options.workers), *quick, log=folder / "log") as server:
+            figures = measure(server, document, text, options)
     if options.json:
         print(json.dumps(figures))
         return
@@ -151,21 +123,19 @@ def main() -> None:
     print(f"between the first and the last: {figures['last_ms'] - figures['first_ms']:.1f} ms")
 
 
-def measure(data: str, pid: int, document: Path, text: str, options: argparse.Namespace) -> dict[str, Any]:
-    parts = urlsplit(data)
-    address = (parts.hostname or "", parts.port or 0)
-    uri = offered_address(data)
+def measure(server: Server, document: Path, text: str, options: argparse.Namespace) -> dict[str, Any]:
+    address = ("127.0.0.1", server.port)
+    uri = offered_address(server.data)
     poll = select.epoll()
     warm = connect(address, uri, 200, poll)  # what the first ones cost once is not theirs
     publish_and_wait(document, f"{text}# warm\n", warm, poll)
     let_go(warm, poll)
-    workers = workers_of(pid)
-    before = memory_of(workers)
+    before = memory_of_workers(server)
     started = time.perf_counter()
     streams = connect(address, uri, options.streams, poll)
     opened = options.streams / (time.perf_counter() - started)
     took = [publish_and_wait(document, f"{text}# {n}\n", streams, poll) for n in range(options.publishes)]
-    memory = memory_of(workers) - before
+    memory = memory_of_workers(server) - before
     half = {descriptor: each for descriptor, each in streams.items() if descriptor % 2}
     let_go(half, poll)
     publish_and_wait(document, f"{text}# rest\n", {each: streams[each] for each in streams.keys() - half.keys()}, poll)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -26,21 +26,33 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def watching(pid: int) -> Iterator[list[Sample]]:
-    samples: list[Sample] = []
+def repeating(every: float, step: Callable[[], None]) -> Iterator[None]:
+    """The step again and again in a thread, that many seconds apart."""
     stop = threading.Event()
 
-    def look() -> None:
-        before, then = usage(pid), time.monotonic()
-        while not stop.wait(EVERY):
-            used, now = usage(pid, memory=True), time.monotonic()
-            samples.append(Sample(time.time(), max(0.0, used.since(before).seconds / (now - then)), used.bytes))
-            before, then = used, now
+    def repeat() -> None:
+        while not stop.wait(every):
+            step()
 
-    thread = threading.Thread(target=look, name="watching", daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
-        yield samples
+        yield
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def watching(pid: int) -> Iterator[list[Sample]]:
+    samples: list[Sample] = []
+    before, then = usage(pid), time.monotonic()
+
+    def look() -> None:
+        nonlocal before, then
+        used, now = usage(pid, memory=True), time.monotonic()
+        samples.append(Sample(time.time(), max(0.0, used.since(before).seconds / (now - then)), used.bytes))
+        before, then = used, now
+
+    with repeating(EVERY, look):
+        yield samples
