@@ -48,13 +48,15 @@ class Raw:
         return self.worker_cpu / self.requests * 1e6
 
 
-def raw_load(server: Server, asked: Question, *, seconds: int, depth: int = 1, connections: int = CONNECTIONS) -> Raw:
+def raw_load(
+    server: Server, asked: Question, *, seconds: int, depth: int = 1, connections: int = CONNECTIONS, threads: int = 1
+) -> Raw:
     """Raises Unavailable without wrk, WrongAnswer when the answers are not all what they must be."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise Unavailable("there is no wrk (hint: make tools, or apt-get install wrk)")
     script = SCRIPTS / ("pipelined.lua" if depth > 1 else "post.lua")
-    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), server.data + asked.path]
+    command = [wrk, f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", str(script), server.data + asked.path]
     with tempfile.NamedTemporaryFile(prefix="burgee-body-") as body:
         body.write(asked.body)
         body.flush()

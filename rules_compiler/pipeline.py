@@ -16,7 +16,7 @@ import msgspec
 from rules_compiler import dialects, ir
 from rules_compiler.codegen import generate
 from rules_compiler.diagnostics import CompileError, Diagnostic, Report, shown
-from rules_compiler.kept import Kept
+from rules_compiler.kept import Kept, begin_compilation
 from rules_compiler.passes.build_tree import build_tree
 from rules_compiler.passes.find_dead_rules import find_dead_rules, find_empty_segment
 from rules_compiler.passes.fold_constants import fold_constants
@@ -59,6 +59,7 @@ def compile_flags(
     """
     report = Report()
     source: dialects.Source | None = None
+    begin_compilation()
     try:
         if not 0 <= version < 2**64:
             report.error("B902", "", f"version {version} is not from 0 to 2^64 - 1")
@@ -89,6 +90,7 @@ def lint(document: bytes | Mapping[str, Any], *, dialect: str = "burgee") -> lis
 
 def _findings(source: dialects.Source, environment: str) -> tuple[Diagnostic, ...]:
     found = Report()
+    begin_compilation()
     lowered = source.environment(environment, found)
     if lowered is None:
         return found.diagnostics

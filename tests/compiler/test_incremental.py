@@ -11,7 +11,7 @@ import pytest
 from rules_compiler import ir
 from rules_compiler.diagnostics import Report
 from rules_compiler.dialects.burgee import cel, forget_compiled, lower
-from rules_compiler.dialects.burgee.cache import ContentCache
+from rules_compiler.kept import Generations, begin_compilation
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_warnings_are_said_again_and_errors_too() -> None:
 
 
 def test_what_was_not_used_for_long_goes_first() -> None:
-    cache: ContentCache[str] = ContentCache(limit=20)
+    cache: Generations[str, str] = Generations(20)
     for key in "abc":
         cache.put(key, key.upper(), 5)
     assert [cache.get(key) for key in "abc"] == ["A", "B", "C"]
@@ -127,3 +127,14 @@ def test_what_was_not_used_for_long_goes_first() -> None:
     assert cache.get("large") == "L"
     cache.clear()
     assert cache.get("large") is None
+
+
+def test_what_no_compilation_of_late_asked_for_goes() -> None:
+    cache: Generations[int, int] = Generations(1_000_000)
+    for number in range(2_000):
+        begin_compilation()
+        cache.put(number, number)
+        assert cache.get(0) == 0
+    held = sum(cache.get(number) is not None for number in range(2_000))
+    assert 64 < held <= 130
+    assert cache.get(1_999) == 1_999

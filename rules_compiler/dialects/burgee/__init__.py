@@ -12,21 +12,22 @@ the same to it, is taken from a cache (by content, for the whole process) and ne
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from rules_compiler import ir, limits
 from rules_compiler.diagnostics import Diagnostic, Report, shown
 from rules_compiler.dialects.burgee import cel
-from rules_compiler.dialects.burgee.cache import ContentCache, digest_of
 from rules_compiler.dialects.burgee.flags import ShapedFlag, lower_flag, shape_flag
 from rules_compiler.dialects.burgee.names import check_name
 from rules_compiler.dialects.burgee.references import Reference, check_references
 from rules_compiler.dialects.burgee.scope import Scope, Seen, Signature
 from rules_compiler.dialects.burgee.segments import LoweredSegment, lower_segment
 from rules_compiler.dialects.burgee.shapes import read_shape
+from rules_compiler.kept import Generations
 from rules_compiler.reading import Pieces, read
 
 DEFAULT = ("default",)  # the environments of a document that lists none
@@ -48,8 +49,11 @@ class _Kept(msgspec.Struct, frozen=True):
         return not self.flags or all(name in scope.flags and scope.flags[name] == then for name, then in self.flags)
 
 
-_SHAPED: ContentCache[ShapedFlag] = ContentCache()
-_LOWERED: ContentCache[_Kept] = ContentCache()
+_Identity = tuple[bytes, str, str, str, tuple[str, ...]]  # digest, kind, key, environment, environments
+
+_TEXT: Final = 16 * 1024 * 1024  # bytes of document; what is kept for it takes about ten times that
+_SHAPED: Generations[tuple[bytes, str], ShapedFlag] = Generations(_TEXT)  # by the digest of the text, and the key
+_LOWERED: Generations[_Identity, _Kept] = Generations(_TEXT)
 
 
 def forget_compiled() -> None:
@@ -191,6 +195,11 @@ def _shaped(key: str, raw: bytes, report: Report) -> tuple[bytes, ShapedFlag | N
         if shaped is not None and not found.diagnostics:
             _SHAPED.put((digest, key), shaped, len(raw))
     return digest, shaped
+
+
+def digest_of(raw: bytes) -> bytes:
+    """16 bytes that stand for a text: only they are kept of it."""
+    return hashlib.blake2b(raw, digest_size=16).digest()
 
 
 def _lowered(
