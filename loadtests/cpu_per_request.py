@@ -4,9 +4,8 @@
 
 For each of a few rounds, one after the other: a uvloop protocol that writes constant bytes, this server answering one
 flag for one context, and a plain aiohttp handler. CPU is user plus system time of the server and its descendants, per
-request done. The controls are run from BURGEE_LIMITS (default: ../shared/limits beside the checkout). With two workers
-there are two of each control too, and twice the load: what more processes cost on the same cores, they show as well.
-More kinds of requests: throughput.py.
+request done. The controls are run from BURGEE_LIMITS (default: ../shared/limits beside the checkout). Each worker has the
+same load, however many there are. More kinds of requests: throughput.py.
 """
 
 from __future__ import annotations
@@ -17,22 +16,12 @@ import shutil
 import statistics
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that it runs as a script
 
-from loadtests.processes import (
-    ROOT,
-    Server,
-    Unavailable,
-    add_server_options,
-    control,
-    end_on_sigterm,
-    server_options,
-    serving,
-)
+from loadtests.processes import ROOT, Unavailable, add_server_options, control, end_on_sigterm, server_options, serving
 from loadtests.questions import Question, WrongAnswer, settled
 from loadtests.raw_load import CONNECTIONS, Raw, raw_load
 
@@ -53,36 +42,18 @@ def measure(options: argparse.Namespace) -> dict[str, list[Raw]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="burgee-cpu-")))
         tenants = shutil.copytree(ROOT / "examples" / "tenants", folder / "tenants")
-        controls = {
-            name: [stack.enter_context(control(name)) for _ in range(options.workers)]
-            for name in NAMES
-            if name != "burgee"
-        }
-        server = stack.enter_context(serving(tenants, *server_options(options), log=folder / "server.log"))
-        asked = settled(ASKED, server.data)
+        servers = {name: stack.enter_context(control(name)) for name in NAMES if name != "burgee"}
+        words = server_options(options)
+        servers["burgee"] = stack.enter_context(serving(tenants, *words, log=folder / "server.log"))
+        asked = settled(ASKED, servers["burgee"].data)
         for _ in range(options.rounds):
             for name in NAMES:
-                if name == "burgee":
-                    load = {"connections": CONNECTIONS * options.workers, "threads": options.workers}
-                    found = raw_load(server, asked, seconds=options.seconds, depth=options.pipeline, **load)
-                else:
-                    # The constant bytes are written once for every read: pipelined requests would wait for more.
-                    depth = 1 if name == "constant" else options.pipeline
-                    found = _at_once(controls[name], asked, seconds=options.seconds, depth=depth)
-                figures[name].append(found)
+                # The constant bytes are written once for every read: pipelined requests would wait for more.
+                depth = 1 if name == "constant" else options.pipeline
+                workers = options.workers if name == "burgee" else 1
+                load = {"seconds": options.seconds, "connections": CONNECTIONS * workers, "threads": workers}
+                figures[name].append(raw_load(servers[name], asked, depth=depth, **load))
     return figures
-
-
-def _at_once(servers: list[Server], asked: Question, *, seconds: int, depth: int) -> Raw:
-    with ThreadPoolExecutor(len(servers)) as pool:
-        found = list(pool.map(lambda each: raw_load(each, asked, seconds=seconds, depth=depth), servers))
-    return Raw(
-        requests=sum(each.requests for each in found),
-        seconds=max(each.seconds for each in found),
-        cpu=sum(each.cpu for each in found),
-        worker_cpu=sum(each.worker_cpu for each in found),
-        evaluations=sum(each.evaluations for each in found),
-    )
 
 
 def main() -> None:
