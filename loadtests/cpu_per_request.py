@@ -4,8 +4,8 @@
 
 For each of a few rounds, one after the other: a uvloop protocol that writes constant bytes, this server answering one
 flag for one context, and a plain aiohttp handler. CPU is user plus system time of the server and its descendants, per
-request done. The controls are run from BURGEE_LIMITS (default: ../shared/limits beside the checkout). Each worker has the
-same load, however many there are. More kinds of requests: throughput.py.
+request done. The controls are run from BURGEE_LIMITS (default: ../shared/limits beside the checkout). Each worker has
+the same load, however many there are. More kinds of requests: throughput.py.
 """
 
 from __future__ import annotations

@@ -195,7 +195,9 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as name:
-        tenants, same = (Path(shutil.copytree(ROOT / "examples" / "tenants", Path(name) / each)) for each in "ab")
+        tenants, same = (
+            Path(shutil.copytree(ROOT / "examples" / "tenants", Path(name) / each / "tenants")) for each in "ab"
+        )
         with serving(tenants, "--workers", "1") as server, serving(same, "--workers", "1") as other:
             right = ("127.0.0.1", server.port)
             latencies: dict[str, list[list[float]]] = {name: [] for name in ROUNDS}
