@@ -1,0 +1,1 @@
+"""From the working copy to a version that hosts serve: drafts, gates, publishing, going back, holding."""

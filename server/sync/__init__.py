@@ -1,0 +1,1 @@
+"""What is published travels here: from a control plane or another Burgee, directly or through Redis, to an agent."""

@@ -1,0 +1,65 @@
+"""What goes over the wire between a host and whom it asks. docs/sync.md.
+
+Listing(epoch=0, projects={"shop/web": 18})      JSON
+ProjectRecord("shop", "web", …)                  MessagePack; server/state/records.py
+Changed("shop/web", 18)                          JSON, one event
+HostReport(projects={"shop/web": 18}, …)         JSON
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from server.state.records import ProjectRecord
+from server.types import NAME, ProjectId
+
+PROJECTS: Final = "/v1/sync/projects"
+SNAPSHOTS: Final = "/v1/sync/snapshots"
+EVENTS: Final = "/v1/sync/events"
+HOSTS: Final = "/v1/sync/hosts"
+
+NUMBER: Final = "Burgee-Number"
+MSGPACK: Final = "application/vnd.msgpack"
+
+LARGEST_LISTING: Final = 64 << 20  # bytes
+LARGEST_RECORD: Final = 64 << 20
+LARGEST_SNAPSHOT: Final = 256 << 20
+
+_PROJECT = re.compile(f"({NAME})/({NAME})", re.ASCII)
+
+
+class Listing(msgspec.Struct, frozen=True):
+    epoch: int
+    projects: dict[str, int]  # "tenant/project" -> number
+
+
+class Changed(msgspec.Struct, frozen=True):
+    project: str
+    number: int
+
+
+class HostReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    projects: dict[str, int] = {}  # that every worker of the host answers from
+    behind: dict[str, str] = {}  # what could not be installed, and why
+    workers: int = 0
+    held: bool = False
+    source: str = ""
+    version: str = ""
+    started_at: str = ""
+
+
+encode_record = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(ProjectRecord).decode
+
+
+def project_named(text: str) -> ProjectId | None:
+    """None for what is no project's name.
+
+    >>> project_named("shop/web")
+    ProjectId(tenant='shop', project='web')
+    """
+    found = _PROJECT.fullmatch(text)
+    return ProjectId(found[1], found[2]) if found else None
