@@ -179,8 +179,11 @@ def test_sigterm_to_all_processes_is_as_to_the_supervisor(pair: Running) -> None
 
 def test_an_agent_that_is_killed_is_replaced(pair: Running) -> None:
     agent = agent_of(pair)
+    helpers = children_of(agent)
+    assert helpers
     os.kill(agent, signal.SIGKILL)
     until(lambda: agent_of(pair) != agent)
+    until(lambda: not any(is_alive(each) for each in helpers))
     assert pair.manage("/readyz").status == 200
     assert all(line.startswith("{") for line in pair.log.read_text().splitlines())  # none but ours
 
