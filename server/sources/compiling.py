@@ -13,6 +13,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 
 from rules_compiler import CompileError, compile_flags
 from server.diagnostics import line_of, summary_of
+from server.processes.naming import name_process
 from server.sources.environments import environments_of
 from server.types import EnvironmentId, Problem, ProjectId
 
@@ -89,6 +91,10 @@ class Compiler:
         gc.collect()  # frees the semaphores of their queues, which this process may leave without its usual clean-up
 
 
+# The process that tidies up after a killed agent would say on stderr what it found; it inherits this.
+sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
+
+
 def _new_worker() -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")  # a fork would copy the event loop and its sockets
     return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_worker)
@@ -109,6 +115,7 @@ def _compile_within(
 
 
 def _prepare_worker() -> None:
+    name_process("burgee-compiler")
     # A terminal or a supervisor signals the whole group; the server decides when its workers end.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
