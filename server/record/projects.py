@@ -11,6 +11,7 @@ import time
 import msgspec
 from sqlalchemy import insert, or_, select, update
 
+from server.record.canaries import running_canaries
 from server.record.database import Transaction, epoch_of, next_number
 from server.record.tables import environments, keys, outbox, projects, versions
 from server.state.records import KeyGrant, ProjectRecord, Published
@@ -49,7 +50,12 @@ async def record_of(tx: Transaction, project: ProjectId) -> ProjectRecord | None
         return ProjectRecord(*project, version=row.number)
     published, origins, names = await _environments_of(tx, project)
     return ProjectRecord(
-        *project, environments=published, keys=await _keys_of(tx, project, names), origins=origins, version=row.number
+        *project,
+        environments=published,
+        keys=await _keys_of(tx, project, names),
+        origins=origins,
+        version=row.number,
+        canaries=await running_canaries(tx, project, published),
     )
 
 

@@ -41,6 +41,17 @@ class Changed(msgspec.Struct, frozen=True):
     number: int
 
 
+class CanaryReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How a host's workers fare with a canary, beside the others. docs/adr/0017-canary.md."""
+
+    version: int
+    complaint: str = ""  # why it is to be halted; empty: there is nothing
+    evaluations: int = 0  # of the canary
+    defaults: int = 0  # of these, the code default and errors
+    other_evaluations: int = 0
+    other_defaults: int = 0
+
+
 class HostReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     projects: dict[str, int] = {}  # that every worker of the host answers from
     behind: dict[str, str] = {}  # what could not be installed, and why
@@ -49,6 +60,8 @@ class HostReport(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     source: str = ""
     version: str = ""
     started_at: str = ""
+    number: int = 0  # of the report; 0: `projects` has all there are, else those that changed since the report before
+    canaries: dict[str, CanaryReport] = {}  # "tenant/project/environment" -> of those that run here
 
 
 encode_record = msgspec.msgpack.Encoder().encode
