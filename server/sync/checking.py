@@ -20,14 +20,14 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 def fault_of(record: ProjectRecord) -> str:
     """What is wrong with it, in a line; empty where nothing is."""
-    for name in (record.tenant, record.project, *(each.name for each in record.environments)):
+    for name in (record.tenant, record.project, *(each.name for each in record.snapshots)):
         if not _NAME.fullmatch(name) or not name.strip("."):
             return "a name is none"
     if not 0 < record.version < HIGHEST:
         return "its number is none"
     if len({each.name for each in record.environments}) != len(record.environments):
         return "an environment is in it twice"
-    faults = (*map(_fault_of_snapshot, record.environments), *map(_fault_of_key, record.keys))
+    faults = (*map(_fault_of_snapshot, record.snapshots), *map(_fault_of_key, record.keys))
     return next(filter(None, faults), "")
 
 
