@@ -105,7 +105,7 @@ class Settings:
     access_log: bool = _setting(False, "log every request (without bodies, keys or queries)")
 
     def state_folder(self) -> Path:
-        """--state; else systemd's choice; else the XDG base directory, a folder for each folder of tenants or upstream."""
+        """--state; else systemd's choice; else one in the XDG base directory, for each folder or upstream."""
         if self.state is not None:
             return self.state
         if chosen := os.environ.get("STATE_DIRECTORY"):

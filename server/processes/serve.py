@@ -74,7 +74,8 @@ def serve(
         pipes = {"ready": inherited.ready, "alive": inherited.alive}
         if inherited.slot == CONTROL:
             told = announce_once if control_only else (lambda: None)
-            uvloop.run(control(settings, block, *sockets.control, **pipes, loaded=told, progress=progress))
+            over_tcp, over_unix = sockets.control
+            uvloop.run(control(settings, block, over_tcp, over_unix, **pipes, loaded=told, progress=progress))
             return
         if inherited.slot == AGENT:
             assert sockets.management is not None

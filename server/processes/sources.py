@@ -1,8 +1,8 @@
 """Where an agent gets what it publishes: one of these, whichever the settings name.
 
-    --tenants FOLDER    FolderSource     documents, compiled here
-    --upstream URL      SyncedSource     another Burgee
-    neither             SyncedSource     the control plane of this server, by its Unix socket; through Redis where named
+--tenants FOLDER    FolderSource     documents, compiled here
+--upstream URL      SyncedSource     another Burgee
+neither             SyncedSource     the control plane of this server, by its Unix socket; through Redis where named
 """
 
 from __future__ import annotations

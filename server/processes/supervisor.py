@@ -294,4 +294,3 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wakeup_read, 4096):
                 pass
-

@@ -138,8 +138,8 @@ def next_number(epoch: int, number: int) -> int:
 
 async def identity_of(tx: Transaction) -> str | None:
     """The record's own name, which its backups keep: numbers of two records are not comparable."""
-    found = await _value(tx, "id")
-    return msgspec.json.decode(found) if found else None
+    found: str | None = await value_of(tx, "id")
+    return found
 
 
 async def identify(tx: Transaction) -> str:
@@ -151,8 +151,18 @@ async def identify(tx: Transaction) -> str:
     return found
 
 
-async def put_value(tx: Transaction, name: str, value: Any) -> None:
+async def value_of(tx: Transaction, name: str) -> Any:
+    """None where there is none."""
+    found = await _value(tx, name)
+    return msgspec.json.decode(found) if found is not None else None
+
+
+async def drop_value(tx: Transaction, name: str) -> None:
     await tx.execute(instance.delete().where(instance.c.name == name))
+
+
+async def put_value(tx: Transaction, name: str, value: Any) -> None:
+    await drop_value(tx, name)
     await tx.execute(insert(instance).values(name=name, value=msgspec.json.encode(value).decode()))
 
 
