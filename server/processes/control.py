@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 from aiohttp import web
@@ -22,8 +23,8 @@ from server.control.importing import fill
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.processes.inherited import LEAVE, leave_with
-from server.record.database import Record, RecordUnavailableError, open_record
-from server.record.tables import metadata
+from server.record.database import Record, RecordUnavailableError
+from server.record.schema import open_migrated
 from server.settings import Settings
 from server.shared.page import Block
 from server.sources.compiling import Compiler
@@ -32,6 +33,8 @@ from server.sync.edge_keys import scope_of
 from server.sync.from_record import RecordProvider
 from server.sync.provide import add_sync_routes
 from server.sync.scope import ALL, Scope
+
+Result = TypeVar("Result")
 
 BEAT = 1.0  # seconds
 RETRY_SECONDS = 1.0  # until a record that cannot be reached is tried again
@@ -109,17 +112,10 @@ async def _act(
 
 
 async def _open(settings: Settings) -> Record:
-    record = await open_record(settings.database_url())
-
-    async def prepare() -> None:
-        async with record.change() as tx:
-            await tx.run_sync(metadata.create_all)
-
-    await _patiently(prepare)
-    return record
+    return await _patiently(lambda: open_migrated(settings.database_url()))
 
 
-async def _patiently(begin: Callable[[], Awaitable[None]]) -> None:
+async def _patiently(begin: Callable[[], Awaitable[Result]]) -> Result:
     """Until the record can be reached: it may begin later than this server."""
     complained = False
     while True:
