@@ -161,7 +161,8 @@ def _hear(door: socket.socket, publisher: Publisher, watcher: Watcher) -> None:
             if about == JOURNAL:
                 publisher.suspect_journal()
             else:
-                watcher.suspect(EnvironmentId(*about.split("/")).project_id)
+                environment, _, version = about.rpartition("@")
+                watcher.suspect(EnvironmentId(*environment.split("/")).project_id)
 
 
 async def _beat(block: Block, store: Store, lock: Path) -> None:

@@ -79,8 +79,8 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         listeners = [sockets.data[inherited.slot], *([sockets.unix] if sockets.unix else [])]
         door = sockets.doors.worker[inherited.block]
         complaints = sockets.doors.complaints
-        pipes = {"ready": inherited.ready, "alive": inherited.alive}
-        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **pipes))
+        which = {"ready": inherited.ready, "alive": inherited.alive, "slot": inherited.slot, "workers": workers}
+        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **which))
 
     supervisor = Supervisor(
         page,

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from server.shared.page import Page
+from server.state.committed import Committed
 from server.state.journal import Journal
 from server.state.records import ProjectRecord
 from server.state.snapshots import SnapshotFiles
@@ -34,6 +35,7 @@ class Publisher:
         self._committed = asyncio.Event()
         self._suspected = False  # a worker could not read the journal
         self.problem: Problem | None = None
+        self.history = Committed(journal.position, journal.records.values())
         self._log = structlog.get_logger("publisher")
 
     def publish(self, record: ProjectRecord) -> None:
@@ -81,10 +83,12 @@ class Publisher:
         before = {each.id: self._journal.records.get(each.id) for each in batch}
         if not batch:
             return
-        self._show(self._journal.append(batch))
+        position = self._journal.append(batch)
+        self.history.note(batch, position)
+        self._show(position)
         for each in batch:
             last = before[each.id]
-            wanted = (*each.environments, *(last.environments if last and not each.gone else ()))
+            wanted = (*each.snapshots, *(last.snapshots if last and not each.gone else ()))
             self._files.keep_only(each.id, wanted, up_to=each.version)
         try:
             self._page.position = self._journal.compact()
