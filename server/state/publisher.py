@@ -89,7 +89,8 @@ class Publisher:
         for each in batch:
             last = before[each.id]
             wanted = (*each.snapshots, *(last.snapshots if last and not each.gone else ()))
-            self._files.keep_only(each.id, wanted, up_to=each.version)
+            newest = max(each.version, *(one.version for one in wanted)) if wanted else each.version
+            self._files.keep_only(each.id, wanted, up_to=newest)
         try:
             self._page.position = self._journal.compact()
         except OSError as error:  # what was appended is served all the same
