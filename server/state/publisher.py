@@ -36,6 +36,7 @@ class Publisher:
         self._suspected = False  # a worker could not read the journal
         self.problem: Problem | None = None
         self.history = Committed(journal.position, journal.records.values())
+        self._listeners: list[Callable[[], None]] = []
         self._log = structlog.get_logger("publisher")
 
     def publish(self, record: ProjectRecord) -> None:
@@ -43,6 +44,10 @@ class Publisher:
         self._waiting[record.id] = record
         self._changed.set()
         self._committed.clear()
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """To be told, in the event loop, when workers can see something new."""
+        self._listeners.append(listener)
 
     async def committed(self) -> None:
         """Returns when workers can see all that was published before the call."""
@@ -73,6 +78,8 @@ class Publisher:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self.problem = None
+            for listener in self._listeners:
+                listener()
             for each in batch:
                 if self._waiting.get(each.id) is each:
                     del self._waiting[each.id]
