@@ -58,7 +58,13 @@ async def next_version(tx: Transaction, environment: EnvironmentId) -> tuple[int
 
 
 async def commit_version(
-    tx: Transaction, environment: EnvironmentId, *, expected: int, candidate: Candidate, by: Actor, canary: Plan | None = None
+    tx: Transaction,
+    environment: EnvironmentId,
+    *,
+    expected: int,
+    candidate: Candidate,
+    by: Actor,
+    canary: Plan | None = None,
 ) -> bool:
     """Whether hosts are to serve it: not where its environment, or anything above it, is held. Raises StaleError.
 

@@ -169,6 +169,4 @@ def _complaint_of(trial: _Trial) -> str:
 
 
 def _said(what: str, canary: Side, others: Side, of: str) -> str:
-    return (
-        f"{what} are {canary.share:.1%} of {canary.all} {of}, and {others.share:.1%} of {others.all} on the other workers"
-    )
+    return f"{what} are {canary.share:.1%} of {canary.all} {of}, and {others.share:.1%} of {others.all} on the other workers"
