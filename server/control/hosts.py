@@ -23,25 +23,12 @@ from sqlalchemy import delete, insert, select, update
 from server.record import tables
 from server.record.database import Record, RecordError
 from server.sync.messages import CanaryReport, HostReport
+from server.sync.scope import ALL, Scope
 from server.types import EnvironmentId, ProjectId
 
 SILENT: Final = 30.0  # seconds after which a host counts as gone
 _FORGET: Final = 7 * 86_400.0  # seconds after which it is not listed any more
 _STORE: Final = 1.0  # seconds between two looks at what is to be stored, and at what others stored
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a host is sent: everything, or what its key sees."""
-
-    tenant: str = ""  # empty: all tenants
-    project: str = ""  # empty: all projects of the tenant
-
-    def has(self, project: ProjectId) -> bool:
-        return self.tenant in ("", project.tenant) and self.project in ("", project.project)
-
-
-EVERYTHING: Final = Scope()
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -59,7 +46,7 @@ class Host:
     name: str
     at: float  # seconds since the epoch
     report: HostReport  # its projects are all there are
-    scope: Scope = EVERYTHING
+    scope: Scope = ALL
 
     @property
     def silent(self) -> bool:
@@ -96,9 +83,9 @@ class Hosts:
     def __iter__(self) -> Iterator[Host]:
         return iter(sorted(self._hosts.values(), key=lambda host: host.name))
 
-    def hear(self, name: str, report: HostReport, scope: Scope = EVERYTHING) -> bool:
+    def hear(self, name: str, report: HostReport, scope: Scope = ALL) -> bool:
         """False: it says what changed since a report that was not heard here. Then it is to say everything."""
-        if scope != EVERYTHING:
+        if scope != ALL:
             name = f"{scope.tenant}{'/' if scope.project else ''}{scope.project}:{name}"
         agent = report.started_at
         if report.number and self._heard.get(name) != (agent, report.number - 1):
@@ -106,7 +93,7 @@ class Hosts:
         projects = report.projects
         if report.number:
             projects = {**self._hosts[name].report.projects, **projects}
-        if scope != EVERYTHING:
+        if scope != ALL:
             report = _within(scope, report)
             projects = {each: number for each, number in projects.items() if _has(scope, each)}
         self._heard[name] = agent, report.number
@@ -132,7 +119,7 @@ class Hosts:
             await self.news(min(left, 1.0))  # somebody may fall silent meanwhile
 
     def state_of(self, project: ProjectId, number: int) -> Waited:
-        concerned = [each for each in self if each.scope.has(project)]
+        concerned = [each for each in self if each.scope.covers(project)]
         states = tuple(
             HostState(
                 each.name,
@@ -213,4 +200,4 @@ def _within(scope: Scope, report: HostReport) -> HostReport:
 
 def _has(scope: Scope, project: str) -> bool:
     tenant, _, name = project.partition("/")
-    return scope.has(ProjectId(tenant, name))
+    return scope.covers(ProjectId(tenant, name))

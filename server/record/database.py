@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -133,6 +134,21 @@ def next_number(epoch: int, number: int) -> int:
     (18, 3000000001, 3000000006)
     """
     return max(number, epoch * EPOCH) + 1
+
+
+async def identity_of(tx: Transaction) -> str | None:
+    """The record's own name, which its backups keep: numbers of two records are not comparable."""
+    found = await _value(tx, "id")
+    return msgspec.json.decode(found) if found else None
+
+
+async def identify(tx: Transaction) -> str:
+    """Gives it one where it has none."""
+    found = await identity_of(tx)
+    if found is None:
+        found = secrets.token_hex(8)
+        await put_value(tx, "id", found)
+    return found
 
 
 async def put_value(tx: Transaction, name: str, value: Any) -> None:

@@ -28,7 +28,7 @@ class Committed:
         self.note(records, position)
 
     def note(self, records: Iterable[ProjectRecord], position: int) -> None:
-        """Before workers are told. From any one thread at a time: readers see a project before or after, never between."""
+        """Before workers are told. From one thread at a time; who reads meanwhile sees a project before it or after."""
         for each in records:
             self._history[each.id] = (*self._history.get(each.id, ())[1 - KEPT :], (position, each))
             self._pending.append((position, each.id, each.version))

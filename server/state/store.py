@@ -37,6 +37,7 @@ class Store:
         self._page = page
         self._publish = publish
         self.folder_problem: Problem | None = None
+        self.held: Callable[[], bool] = lambda: False  # is nothing to be installed, whatever its source says?
         self._records = {each.id: each for each in records}
         self._statuses: dict[ProjectId, ProjectStatus] = {}
         self._holders = {key.digest: each.id for each in self._records.values() for key in each.keys}

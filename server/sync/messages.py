@@ -1,6 +1,6 @@
 """What goes over the wire between a host and whom it asks. docs/sync.md.
 
-Listing(epoch=0, projects={"shop/web": 18})      JSON
+Listing(epoch=0, projects={"shop/web": 18}, …)   JSON
 ProjectRecord("shop", "web", …)                  MessagePack; server/state/records.py
 Changed("shop/web", 18)                          JSON, one event
 HostReport(projects={"shop/web": 18}, …)         JSON
@@ -34,6 +34,7 @@ _PROJECT = re.compile(f"({NAME})/({NAME})", re.ASCII)
 class Listing(msgspec.Struct, frozen=True):
     epoch: int
     projects: dict[str, int]  # "tenant/project" -> number
+    source: str = ""  # whose numbers these are: the id of a record, or `folder`; those of two are not comparable
 
 
 class Changed(msgspec.Struct, frozen=True):

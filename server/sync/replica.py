@@ -12,16 +12,19 @@ fetched, has the digest that it names, and is verified by the engine. Anything e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
 
 from engine import Snapshot, SnapshotError
 from server.metrics import AgentMetrics
+from server.state.origin import NOTHING, note_source, noted_source
 from server.state.records import ProjectRecord, Published
 from server.state.snapshots import SnapshotFiles
 from server.state.store import ProjectStatus, Store
@@ -29,9 +32,12 @@ from server.sync.checking import fault_of
 from server.types import EnvironmentId, Problem, ProjectId, SourceState
 
 HOLD = "hold"  # a file of the state folder: while it is there, nothing is installed
+OFFLINE = 3.0  # seconds without a listing after which a server begins with what it has
+LOOK_AGAIN = 0.1  # seconds
 FIRST_REFUSAL, LONGEST_REFUSAL = 1.0, 15.0  # seconds until what was refused is fetched again; doubled each time
 
 Fetch = Callable[[Published], Awaitable[bytes]]
+Progress = Callable[[int, int], None]  # projects dealt with, of how many
 Committed = Callable[[], Awaitable[None]]  # returns when workers can see what was installed
 
 
@@ -58,23 +64,57 @@ class Replica:
         self._files = files
         self._committed = committed
         self._metrics = metrics
-        self._hold = state / HOLD
+        self._state = state
+        self._origin = noted_source(state)
         self._locks: WeakValueDictionary[ProjectId, asyncio.Lock] = WeakValueDictionary()
         self._refused: dict[tuple[str, ProjectId], _Refusal] = {}
         self._newest: dict[ProjectId, int] = {}  # numbers that somebody said there are
         self._lower: dict[tuple[str, ProjectId], int] = {}  # numbers below ours that a source has; 0: it lists none
+        self._unconfirmed: dict[str, Set[ProjectId]] = {}  # by source
         self._damaged: set[ProjectId] = set()  # those with a snapshot that is not on disk as it should be
         self._sources: set[str] = set()  # whose listings were compared
         self.look = asyncio.Event()  # there is a reason to compare at once
+        self._compared = asyncio.Event()  # for the first time, with whatever source
+        self._untried: set[ProjectId] = set()  # of what that comparison wanted
+        self._tried = asyncio.Event()
         self._log = structlog.get_logger("replica")
         for project in store.projects:
             record = store.record(project)
             if not all(files.has(record.environment_id(each.name), each) for each in record.snapshots):
                 self._damaged.add(project)
 
+    async def load(self, progress: Progress | None = None) -> None:
+        """Until all that the first listing has was tried once: then the store is ready.
+
+        Where no listing can be had it is ready too, when there is something to serve from before.
+        """
+        since = time.monotonic()
+        while not self._compared.is_set():
+            if self._store.projects and time.monotonic() - since > OFFLINE:
+                self._log.warning("nothing can be compared; what is on disk is served")
+                break
+            await _within(LOOK_AGAIN, self._compared.wait())
+        total = len(self._untried)
+        while self._untried:
+            if progress:
+                progress(total - len(self._untried), total)
+            self._tried.clear()
+            await _within(LOOK_AGAIN, self._tried.wait())
+        if progress and total:
+            progress(total, total)
+        self._store.ready = True
+        self._log.info("loaded", projects=len(self._store.projects))
+
+    def accepts(self, source: str) -> bool:
+        """Are its numbers comparable with those that are here? The first that is asked for is taken for good."""
+        if self._origin == NOTHING and source:
+            note_source(self._state, source)
+            self._origin = source
+        return source == self._origin
+
     @property
     def held(self) -> bool:
-        return self._hold.exists()
+        return (self._state / HOLD).exists()
 
     def number_of(self, project: ProjectId) -> int:
         """Of the record that is installed; 0: none."""
@@ -94,11 +134,21 @@ class Replica:
         higher = number > ours or (number == ours and project in self._damaged)
         return higher and not self.held and not self.is_refused(project, number, source)
 
-    def compare(self, source: str, listing: Mapping[ProjectId, int]) -> list[ProjectId]:
-        """What a source lists beside what is here: those to fetch. All others are confirmed by it, and are not old."""
+    def compare(
+        self,
+        source: str,
+        listing: Mapping[ProjectId, int],
+        unconfirmed: Set[ProjectId] = frozenset(),
+        *,
+        problem: str = "",
+    ) -> list[ProjectId]:
+        """What a source lists beside what is here: those to fetch. All others are confirmed by it, and are not old.
+
+        `unconfirmed` are those that it listed some time ago, and cannot be asked for now.
+        """
         self.look.clear()
         self._sources.add(source)
-        self._store.folder_problem = None
+        self._complain(problem)
         self._store.confirmed_at = time.monotonic()
         for project in self._store.projects.keys() - listing.keys():
             self._note_lower(source, project, 0)
@@ -111,18 +161,34 @@ class Replica:
                 self._lower.pop((source, project), None)
                 if self.wants(project, number, source):
                     wanted.append(project)
+        self._unconfirmed[source] = unconfirmed
         for project in list(self._store.projects):
             self._judge(project)
+        if not self._compared.is_set():
+            self._untried.update(wanted)
+            self._compared.set()
         return wanted
+
+    def failed(self, project: ProjectId, reason: str = "") -> None:
+        """Its record could not be had; it will be wanted again with the next comparison."""
+        self._untried.discard(project)
+        self._tried.set()
+        if reason:
+            self._metrics.sync_refused.labels(reason).inc()
 
     def lost(self, why: str) -> None:
         """No listing can be had from anywhere: all is kept, and grows old."""
-        if self._store.folder_problem is None:
-            self._log.error("everything is kept as it is", why=why)
-        self._store.folder_problem = Problem(why)
+        self._complain(why)
 
     async def offer(self, record: ProjectRecord, fetch: Fetch, *, source: str = "upstream") -> bool:
         """Installed? Returns when workers can see it."""
+        try:
+            return await self._offered(record, fetch, source)
+        finally:
+            self._untried.discard(record.id)
+            self._tried.set()
+
+    async def _offered(self, record: ProjectRecord, fetch: Fetch, source: str) -> bool:
         if fault := fault_of(record):
             self._log.error("a record is refused", source=source, why=fault)
             self._metrics.sync_refused.labels("unreadable").inc()
@@ -229,6 +295,12 @@ class Replica:
         self._store.set_status(record.id, ProjectStatus(SourceState.VALID, time.time()))
         self._judge(record.id)
 
+    def _complain(self, why: str) -> None:
+        last = self._store.folder_problem
+        if why and why != (last.message if last else ""):
+            self._log.error("everything is kept as it is", why=why)
+        self._store.folder_problem = Problem(why) if why else None
+
     def _note_lower(self, source: str, project: ProjectId, number: int) -> None:
         if self._lower.get((source, project)) != number:
             self._lower[source, project] = number
@@ -245,13 +317,20 @@ class Replica:
         behind = (
             self._newest.get(project, 0) > self.number_of(project)
             or project in self._damaged
-            or all((source, project) in self._lower for source in self._sources)
+            or all(
+                (each, project) in self._lower or project in self._unconfirmed.get(each, ()) for each in self._sources
+            )
         )
         if behind and status.behind_since is None:
             self._store.set_status(project, replace(status, behind_since=time.monotonic()))
         elif not behind and (status.behind_since is not None or status.state is not SourceState.VALID):
             since = status.since if status.state is SourceState.VALID else time.time()
             self._store.set_status(project, ProjectStatus(SourceState.VALID, since))
+
+
+async def _within(seconds: float, waiting: Coroutine[Any, Any, object]) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(waiting, seconds)
 
 
 class _AnotherError(SnapshotError):

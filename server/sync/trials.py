@@ -169,4 +169,6 @@ def _complaint_of(trial: _Trial) -> str:
 
 
 def _said(what: str, canary: Side, others: Side, of: str) -> str:
-    return f"{what} are {canary.share:.1%} of {canary.all} {of}, and {others.share:.1%} of {others.all} on the other workers"
+    return (
+        f"{what}: {canary.share:.1%} of {canary.all} {of}, beside {others.share:.1%} of {others.all} of other workers"
+    )
