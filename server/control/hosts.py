@@ -3,14 +3,15 @@
     hosts.hear("edge-1", HostReport(projects={"shop/web": 18}, …))
     await hosts.wait_for(EnvironmentId("shop", "web", "production"), 18, timeout=5.0)     Waited(hosts=(…,), silent=())
 
-Reports are kept in memory as they come, and in the record once a second at most: that is how a control plane that is new
-knows whom to wait for, and how several know of each other's hosts.
+Reports are kept in memory as they come, and in the record once a second at most: that is how a new control plane knows
+whom to wait for, and how several know of each other's hosts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from server.sync.scope import ALL, Scope
 from server.types import EnvironmentId, ProjectId
 
 SILENT: Final = 30.0  # seconds after which a host counts as gone
+LONGEST_SCOPE: Final = 100  # characters of it that are part of a host's name
 _FORGET: Final = 7 * 86_400.0  # seconds after which it is not listed any more
 _STORE: Final = 1.0  # seconds between two looks at what is to be stored, and at what others stored
 
@@ -83,10 +85,15 @@ class Hosts:
     def __iter__(self) -> Iterator[Host]:
         return iter(sorted(self._hosts.values(), key=lambda host: host.name))
 
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def knows(self, name: str, scope: Scope = ALL) -> bool:
+        return _full_name(name, scope) in self._hosts
+
     def hear(self, name: str, report: HostReport, scope: Scope = ALL) -> bool:
         """False: it says what changed since a report that was not heard here. Then it is to say everything."""
-        if scope != ALL:
-            name = f"{scope.tenant}{'/' if scope.project else ''}{scope.project}:{name}"
+        name = _full_name(name, scope)
         agent = report.started_at
         if report.number and self._heard.get(name) != (agent, report.number - 1):
             return False
@@ -187,6 +194,16 @@ def _decode(body: str) -> Stored | None:
         return msgspec.json.decode(body, type=Stored)
     except msgspec.MsgspecError:
         return None  # of another version of Burgee
+
+
+def _full_name(name: str, scope: Scope) -> str:
+    """Nobody speaks in the name of a host that is sent something else."""
+    if scope == ALL:
+        return name
+    of = "/".join(filter(None, (scope.tenant, scope.project, "+".join(scope.environments))))
+    if len(of) > LONGEST_SCOPE:
+        of = hashlib.sha256(of.encode()).hexdigest()[:16]
+    return f"{of}:{name}"
 
 
 def _within(scope: Scope, report: HostReport) -> HostReport:
