@@ -1,4 +1,4 @@
-"""Which record of a project each worker answers from: where in the journal a record was committed, beside where a worker is.
+"""Which record of a project each worker answers from: where it was committed in the journal, and where the worker is.
 
     committed.note([ProjectRecord("shop", "web", version=18)], position)
     committed.record_at(ProjectId("shop", "web"), worker.position)      the record with version 18, or the one before
@@ -10,9 +10,10 @@ Positions only grow (server/state/journal.py), so all workers have what the one 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from server.shared.page import Block, Page
 from server.state.records import Canary, ProjectRecord
 from server.types import EnvironmentId, ProjectId
 
@@ -51,3 +52,9 @@ class Committed:
             _, project, number = self._pending.popleft()
             found[project] = number
         return found
+
+
+def workers_of(page: Page) -> Iterator[Block]:
+    """The processes that answer: the agent has a block, and no position."""
+    blocks = (page.block(index) for index in range(page.block_count))
+    return (each for each in blocks if each.pid and each.position)

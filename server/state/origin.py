@@ -1,4 +1,9 @@
-"""Whose version numbers the state folder has: a folder's are milliseconds, a record's begin at 1; they must not mix.
+"""Two small files of the state folder that say what may be installed.
+
+source      "folder", or the id of a record; "nothing" until there is one
+hold        while it is there, this host installs nothing, whatever is published: `burgee hold`
+
+Whose version numbers the state folder has: a folder's are milliseconds, a record's begin at 1; they must not mix.
 
 state/source:   "folder", or the id of a record; "nothing" until there is one
 """
@@ -10,6 +15,7 @@ from pathlib import Path
 from server.files import write_atomically
 
 NOTE = "source"
+HOLD = "hold"
 FOLDER = "folder"
 NOTHING = "nothing"
 

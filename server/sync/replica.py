@@ -31,7 +31,6 @@ from server.state.store import ProjectStatus, Store
 from server.sync.checking import fault_of
 from server.types import EnvironmentId, Problem, ProjectId, SourceState
 
-HOLD = "hold"  # a file of the state folder: while it is there, nothing is installed
 OFFLINE = 3.0  # seconds without a listing after which a server begins with what it has
 LOOK_AGAIN = 0.1  # seconds
 FIRST_REFUSAL, LONGEST_REFUSAL = 1.0, 15.0  # seconds until what was refused is fetched again; doubled each time
@@ -114,7 +113,7 @@ class Replica:
 
     @property
     def held(self) -> bool:
-        return (self._state / HOLD).exists()
+        return self._store.held()
 
     def number_of(self, project: ProjectId) -> int:
         """Of the record that is installed; 0: none."""

@@ -2,8 +2,8 @@
 
     await Reporter(committed, trials, page, askers, host="edge-1", standing=…).run()
 
-sends `PUT /v1/sync/hosts/edge-1` when something changed and every 10 s: first all projects with their numbers, then those
-that changed. Whoever hears it may be away, or new: the next report that arrives has what it lacks.
+sends `PUT /v1/sync/hosts/edge-1` when something changed and every 10 s: first all projects with their numbers, then
+those that changed. Whoever hears it may be away, or new: the next report that arrives has what it lacks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from server.shared.page import Block, Page
-from server.state.committed import Committed
+from server.shared.page import Page
+from server.state.committed import Committed, workers_of
 from server.sync.asking import Asker, AskError
 from server.sync.messages import HostReport
 from server.sync.trials import Trials
@@ -35,7 +35,7 @@ EVERY: Final = 10.0  # seconds between two reports where nothing changes
 _RETRY, _LONGEST_RETRY = 0.5, 15.0  # seconds after a failure; doubled each time, times a factor of 0.5 to 1.5
 _CLOSE_LOOK, _LOOK = 0.002, 0.25  # seconds between two looks at the workers: while they follow something, and else
 _FOLLOWED: Final = 2.0  # seconds that workers are given to follow before they are looked at less often
-_TRIED: Final = 1.0  # seconds between two looks at canaries
+_STOOD: Final = 1.0  # seconds between two looks at canaries and at all else
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,6 @@ class Standing:
 def host_name(state: Path) -> str:
     """The machine's, and a mark of the state folder: several servers may run on one machine."""
     return f"{socket.gethostname()}-{hashlib.sha256(str(state).encode()).hexdigest()[:4]}"
-
-
-def workers_of(page: Page) -> Iterator[Block]:
-    """The processes that answer: the agent has a block, and no position."""
-    blocks = (page.block(index) for index in range(page.block_count))
-    return (each for each in blocks if each.pid and each.position)
 
 
 class Reporter:
@@ -90,7 +84,8 @@ class Reporter:
 
     async def _watch(self) -> None:
         """How far the workers are; now and then all else."""
-        position, followed_until, tried_at, stood_at = 0, 0.0, 0.0, 0.0
+        report = HostReport()
+        position, followed_until, stood_at = 0, 0.0, 0.0
         while True:
             self._woken.clear()
             now = time.monotonic()
@@ -100,12 +95,11 @@ class Reporter:
                 position, followed_until = self._page.position, now + _FOLLOWED
             reached = self._committed.reached(least)
             self._reached.update(reached)
-            if now - tried_at >= _TRIED:
-                tried_at = now
-                self._trials.look(blocks)
-            if reached or now - stood_at >= _LOOK:
+            if now - stood_at >= _STOOD:
                 stood_at = now
+                self._trials.look(blocks)
                 report = self._report(len(blocks))
+            if reached or now == stood_at:
                 for ear in self._ears:
                     ear.tell(report, reached)
             follows = least < position and now < followed_until
