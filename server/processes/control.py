@@ -18,7 +18,10 @@ from typing import TypeVar
 import structlog
 from aiohttp import web
 
+from server.control.canaries import Canaries
 from server.control.feed import Feed
+from server.control.host_reports import add_host_routes
+from server.control.hosts import Hosts
 from server.control.importing import fill
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
@@ -83,6 +86,8 @@ async def _act(
         if settings.import_ is not None:
             await fill(record, settings.import_, compiler, progress)
         provider = RecordProvider(record, feed)
+        hosts = Hosts(record)
+        canaries = Canaries(record, hosts, compiler, feed.changed)
         await _patiently(provider.load)
 
         async def of_edge(request: web.Request) -> Scope:
@@ -92,10 +97,11 @@ async def _act(
             return ALL  # who may open the socket may have all
 
         app = web.Application(middlewares=[AnswerFailures()])
-        add_sync_routes(app, provider, of_edge)
-        hosts = web.Application(middlewares=[AnswerFailures()])
-        add_sync_routes(hosts, provider, of_host)
-        for each, listener in ((app, over_tcp), (hosts, over_unix)):
+        of_this_machine = web.Application(middlewares=[AnswerFailures()])
+        for each, authorise in ((app, of_edge), (of_this_machine, of_host)):
+            add_sync_routes(each, provider, authorise)
+            add_host_routes(each, hosts, authorise)
+        for each, listener in ((app, over_tcp), (of_this_machine, over_unix)):
             runner = Runner(
                 each,
                 head_timeout=settings.head_timeout,
@@ -109,6 +115,8 @@ async def _act(
         loaded()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(provider.run())
+            tasks.create_task(hosts.run())
+            tasks.create_task(canaries.run())
 
 
 async def _open(settings: Settings) -> Record:

@@ -98,7 +98,8 @@ def serve(
         listeners = [sockets.data[inherited.slot], *([sockets.unix] if sockets.unix else [])]
         door = sockets.doors.worker[inherited.block]
         complaints = sockets.doors.complaints
-        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **pipes))
+        which = {**pipes, "slot": inherited.slot, "workers": workers}
+        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **which))
 
     supervisor = Supervisor(
         page,

@@ -51,6 +51,15 @@ def source_of(
     return make(settings, store, files, publisher, metrics)
 
 
+def source_kind(settings: Settings) -> str:
+    """As /status and reports name it."""
+    if settings.tenants is not None:
+        return "folder"
+    if settings.redis is not None:
+        return "redis"
+    return "upstream" if settings.upstream is not None else "control"
+
+
 class FolderSource:
     def __init__(
         self, settings: Settings, store: Store, files: SnapshotFiles, publisher: Publisher, metrics: AgentMetrics
