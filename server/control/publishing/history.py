@@ -1,7 +1,7 @@
 """What an environment was: the document of any version, two of them compared, contexts evaluated against one.
 
-    await document_at(tx, environment, 17)                            canonical JSON
-    await evaluate_at(desk, environment, 17, contexts, flags)         [{"checkout": {"value": "old", "reason": "SPLIT"}}, …]
+    await document_at(tx, environment, 17)                       canonical JSON
+    await evaluate_at(desk, environment, 17, contexts, flags)    [{"checkout": {"value": "old", "reason": "SPLIT"}}, …]
 
 A snapshot that is not kept any more is compiled again from its document, with its number.
 """

@@ -1,4 +1,4 @@
-"""Hosts that stay at what they have: everything, a tenant, a project or an environment paused, or an environment pinned.
+"""Hosts that stay at what they have: all, a tenant, a project or an environment paused, or an environment pinned.
 
     await set_paused(tx, Scope("shop", "web", "production"), True, by=actor)      versions go on, hosts do not follow
     await set_paused(tx, Scope("shop", "web", "production"), False, by=actor)     hosts are told of the newest

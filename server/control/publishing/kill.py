@@ -20,7 +20,7 @@ async def prepare_kill(
 ) -> Prepared:
     """`variant`: the one that everybody gets, in place of the flag's own off variant.
 
-    Raises LookupError where no such flag is published, DoesNotCompileError. After a StaleError of the commit, try again.
+    Raises LookupError where no such flag is published, DoesNotCompileError. After a StaleError of the commit: again.
     """
     async with desk.record.look() as tx:
         basis = await basis_of(tx, environment)
