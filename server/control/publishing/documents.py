@@ -46,9 +46,9 @@ class Document:
 
 
 class _Whole(msgspec.Struct, frozen=True):
-    environments: tuple[str, ...]
-    flags: dict[str, msgspec.Raw]
-    segments: dict[str, msgspec.Raw]
+    environments: tuple[str, ...] = ("default",)
+    flags: dict[str, msgspec.Raw] = {}
+    segments: dict[str, msgspec.Raw] = {}
 
 
 _whole = msgspec.json.Decoder(_Whole).decode
