@@ -1,4 +1,4 @@
-"""A record with one project, a compiler in its own process, and a client of the admin API; on SQLite and on Postgres."""
+"""A record with one project, a compiler in its own process, and a client of the admin API; on both databases."""
 
 from __future__ import annotations
 
