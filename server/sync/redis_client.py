@@ -95,7 +95,7 @@ def parse_address(text: str) -> Address:
     if scheme == "unix":
         if not parts.path.strip("/"):
             raise AddressError("the address of Redis has no path (hint: unix:///run/redis/redis.sock)")
-        return Address("server", path=unquote(parts.path), **credentials)  # type: ignore[arg-type]
+        return Address("server", path=unquote(parts.path), **credentials)
     kind = _KINDS[suffix]
     nodes = _nodes(parts, 26379 if kind == "sentinel" else 6379)
     if kind == "server" and len(nodes) > 1:
@@ -189,7 +189,7 @@ class RedisClient:
                 "username": address.options.get("sentinel_username"),
                 "password": address.options.get("sentinel_password"),
             }
-            self._sentinel = Sentinel(address.nodes, sentinel_kwargs=own, db=address.database, **options)
+            self._sentinel = Sentinel(address.nodes, sentinel_kwargs=own, db=address.database, **options)  # type: ignore[no-untyped-call]
             client: Redis = self._sentinel.master_for(address.master)
             return client
         if address.path:
