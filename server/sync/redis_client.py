@@ -90,12 +90,12 @@ def parse_address(text: str) -> Address:
         raise AddressError(f"the address of Redis begins with none of its schemes {_HINT}")
     if unknown := query.keys() - _OPTIONS:
         raise AddressError(f"the address of Redis has an option `{min(unknown)}` (hint: {', '.join(sorted(_OPTIONS))})")
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    credentials = {"username": unquote(user) or None, "password": unquote(password) or None}
+    user, _, secret = parts.netloc.rpartition("@")[0].partition(":")
+    username, password = unquote(user) or None, unquote(secret) or None
     if scheme == "unix":
         if not parts.path.strip("/"):
             raise AddressError("the address of Redis has no path (hint: unix:///run/redis/redis.sock)")
-        return Address("server", path=unquote(parts.path), **credentials)
+        return Address("server", path=unquote(parts.path), username=username, password=password)
     kind = _KINDS[suffix]
     nodes = _nodes(parts, 26379 if kind == "sentinel" else 6379)
     if kind == "server" and len(nodes) > 1:
@@ -110,7 +110,7 @@ def parse_address(text: str) -> Address:
     if kind == "cluster" and database:
         raise AddressError("a cluster of Redis has database 0 only")
     tls = scheme == "rediss"
-    return Address(kind, nodes, "", master, database, tls, options=query, **credentials)  # type: ignore[arg-type]
+    return Address(kind, nodes, "", master, database, tls, username, password, query)
 
 
 _KINDS: Final[Mapping[str, Kind]] = {"": "server", "sentinel": "sentinel", "cluster": "cluster"}

@@ -1,5 +1,6 @@
 """What Burgee keeps in Redis, by name, and the scripts that only ever raise it (ADR 0016).
 
+    burgee:of                           the id of the record whose Redis this is
     burgee:{shop}:web:record            hash: number, body (the project's record, MessagePack)
     burgee:{shop}:snapshot:<digest>     zstd of the snapshot
     burgee:listing                      hash: shop/web -> number
@@ -27,6 +28,7 @@ from typing import Final
 
 from server.types import ProjectId
 
+OWNER: Final = "burgee:of"
 LISTING: Final = "burgee:listing"
 CHANGES: Final = "burgee:changes"
 DOORBELL: Final = "burgee:doorbell"

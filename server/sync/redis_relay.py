@@ -8,6 +8,7 @@ that what Redis forgot comes back, and what it has does not expire. While Redis 
 
 INVARIANT: nothing is taken out of the outbox before Redis has it. Nothing in Redis is replaced by what is lower: there
 a number above the record's means an older record was restored as if nothing had happened, and people must look.
+A Redis that belongs to another record is not written to at all.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from redis.exceptions import ResponseError
 from sqlalchemy import select
 
 from server.control.feed import Feed
-from server.record.database import Record, RecordError
+from server.record.database import Record, RecordError, identify
 from server.record.outbox import look_into, take_out
 from server.record.projects import listing, record_of
 from server.record.tables import snapshots
@@ -38,6 +39,7 @@ from server.sync.redis_keys import (
     CHANGES_KEPT,
     DOORBELL,
     LISTING,
+    OWNER,
     RAISE_LISTING,
     SET_RECORD,
     SNAPSHOT_EXPIRES,
@@ -75,6 +77,7 @@ class RedisRelay:
         self._next = 0  # of the projects in order: where the next look in full begins
         self._ahead: set[ProjectId] = set()
         self._reported: dict[ProjectId, int] = {}  # of which another body has the number
+        self._id = ""  # of the record
         self._log = structlog.get_logger("relay")
         lag = Gauge("burgee_relay_lag_seconds", "age of the oldest change that is not in Redis yet", registry=registry)
         lag.set_function(lambda: max(0.0, time.time() - self._oldest) if self._oldest is not None else 0.0)
@@ -119,6 +122,7 @@ class RedisRelay:
 
     async def compare(self) -> None:
         """What is missing in Redis or lower is written, and some projects are looked at in full."""
+        await self._claim()
         there = (await read_listing(self._redis)).projects  # first: whatever comes in meanwhile is in the record too
         async with self._record.look() as tx:
             here = await listing(tx)
@@ -130,6 +134,7 @@ class RedisRelay:
 
     async def write(self, projects: Collection[ProjectId]) -> set[ProjectId]:
         """Those that Redis has now, or something higher of them. A project that cannot be written holds up no other."""
+        await self._claim()
         records: list[ProjectRecord] = []
         async with self._record.look() as tx:
             for project in projects:
@@ -149,6 +154,18 @@ class RedisRelay:
                 self._failures.inc()
                 self._log.error("a project cannot be written", project=str(record.id), why=repr(outcome)[:200])
         return set(projects) - failed
+
+    async def _claim(self) -> None:
+        """Whose numbers these are: those of two records cannot be compared."""
+        if not self._id:
+            async with self._record.change() as tx:
+                self._id = await identify(tx)
+        await self._redis.ask("SET", OWNER, self._id, "NX")
+        if await self._redis.ask("GET", OWNER) != self._id.encode():
+            raise RecordError(
+                "Redis belongs to another record "
+                f"(hint: if that one is gone for good, delete what begins with `burgee:`; `{OWNER}` says whose it is)"
+            )
 
     async def _write_one(self, record: ProjectRecord) -> None:
         digests = {each.digest for each in record.snapshots}
