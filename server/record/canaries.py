@@ -72,18 +72,32 @@ async def end_canary(tx: Transaction, environment: EnvironmentId) -> None:
 
 async def promote_canary(tx: Transaction, environment: EnvironmentId, number: int, by: Actor) -> bool:
     """For all workers from now on; the caller touches the project. False: somebody else has decided meanwhile."""
+    here = _is(environments, environment)
+    await tx.execute(
+        select(environments.c.name).where(here).with_for_update(key_share=True)
+    )  # as publishing does, first
     gone = await tx.execute(delete(canaries).where(_is(canaries, environment), canaries.c.number == number))
     if gone.rowcount != 1:
         return False
     changed = await tx.execute(
-        update(environments)
-        .where(_is(environments, environment), environments.c.live_version < number)
-        .values(live_version=number)
+        update(environments).where(here, environments.c.live_version < number).values(live_version=number)
     )
     if changed.rowcount != 1:
         return False
     await note(tx, by, "canary.promote", str(environment), {"version": number}, tenant=environment.tenant)
     return True
+
+
+async def live_beside(tx: Transaction, environment: EnvironmentId) -> int | None:
+    """The live version, where the newest is a canary that runs; else None."""
+    row = (
+        await tx.execute(
+            select(environments.c.live_version, canaries.c.number)
+            .join(canaries, canaries.c.number == environments.c.version)
+            .where(_is(environments, environment), _is(canaries, environment))
+        )
+    ).one_or_none()
+    return row.live_version if row is not None and row.live_version < row.number else None
 
 
 async def all_running(tx: Transaction) -> list[Running]:

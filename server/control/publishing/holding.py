@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, and_, select, true, update
 
 from server.control.publishing.refusals import ConflictError
 from server.record.audit import INSTANCE, Actor, note
+from server.record.canaries import live_beside
 from server.record.database import Transaction, is_paused, put_value
 from server.record.history import environment_row, get_version
 from server.record.projects import touch
@@ -114,8 +115,9 @@ async def _settle(tx: Transaction, scope: Scope) -> Told:
     moved: set[ProjectId] = set()
     for tenant, project, name, version, live, pinned in rows.all():
         wanted = version if pinned is None else max(pinned, live)
-        if wanted == live:
-            continue
+        environment = EnvironmentId(tenant, project, name)
+        if wanted == live or (pinned is None and await live_beside(tx, environment) is not None):
+            continue  # a canary goes on as one
         here = _in_scope(Scope(tenant, project, name))
         await tx.execute(update(environments).where(here).values(live_version=wanted))
         moved.add(ProjectId(tenant, project))

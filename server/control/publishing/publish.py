@@ -24,6 +24,7 @@ from server.control.publishing.edits import edits_for, touched_parts
 from server.control.publishing.impact import Context, Impact, RecentContexts, impact_of
 from server.control.publishing.refusals import NeedsApprovalError
 from server.record.audit import Actor, note
+from server.record.canaries import plan_of
 from server.record.database import Record, Transaction
 from server.record.definitions import apply_edits, begin_edit, bodies_of, environment_names
 from server.record.drafts import PUBLISHED, Draft, change_draft
@@ -34,6 +35,7 @@ from server.sources.compiling import Compiler
 from server.types import EnvironmentId, ProjectId
 
 NO_IMPACT: Final = Impact(0)
+TRIED: Final = ("publish", "promote")  # kinds that go to some workers first, where the environment says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,10 @@ async def commit(tx: Transaction, prepared: Prepared, *, by: Actor) -> Committed
         await change_draft(tx, prepared.draft, state=PUBLISHED)
     if not prepared.keeps_working_copy:
         await _edit_working_copy(tx, frozen, by)
-    live = await commit_version(tx, environment, expected=frozen.basis.newest, candidate=frozen.candidate, by=by)
+    canary = plan_of(row.settings) if frozen.candidate.kind in TRIED else None
+    live = await commit_version(
+        tx, environment, expected=frozen.basis.newest, candidate=frozen.candidate, by=by, canary=canary
+    )
     return Committed(
         version=frozen.candidate.number,
         live=live,

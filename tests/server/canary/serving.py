@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 def document(word: str | None, flags: int = 20) -> bytes:
     """Flags that all give this word, or the code default."""
     variants = {"a": word or "unused", "b": "other"}
-    flag = {"type": "string", "variants": variants, "rules": [{"when": "x > 1", "serve": "b"}]}
+    flag: dict[str, Any] = {"type": "string", "variants": variants, "rules": [{"when": "x > 1", "serve": "b"}]}
     flag["fallthrough"] = "a" if word else None
     return canonical({"environments": ["default"], "flags": {f"f{number}": flag for number in range(flags)}})
 
