@@ -1,6 +1,6 @@
 """Versions that some workers of each host answer from before the others (docs/adr/0017-canary.md), as rows.
 
-    plan_of({"canary": {"share": 0.25, "seconds": 300}})            Plan(share=0.25, seconds=300.0)
+    plan_of({"canaryShare": 0.25, "canarySeconds": 300})            Plan(share=0.25, seconds=300.0)
     await begin_canary(tx, environment, 18, plan)                   the row of version 18; live stays 17
     await promote_canary(tx, environment, 18, by)                   live is 18, and the row is gone
 
@@ -22,7 +22,7 @@ from server.record.tables import canaries, environments, versions
 from server.state.records import Canary, Published
 from server.types import EnvironmentId, ProjectId
 
-SECONDS: Final = 300.0  # until a canary without complaint is promoted, where nothing else is said
+SECONDS: Final = 60.0  # until a canary without complaint is promoted, where nothing else is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,11 @@ class Running:
 def plan_of(settings: Mapping[str, Any]) -> Plan | None:
     """What an environment's settings say of canaries; None: publish to all at once.
 
-    >>> plan_of({"canary": {"share": 0.25}}), plan_of({})
-    (Plan(share=0.25, seconds=300.0), None)
+    >>> plan_of({"canaryShare": 0.25}), plan_of({})
+    (Plan(share=0.25, seconds=60.0), None)
     """
-    said = settings.get("canary") or {}
-    share = float(said.get("share") or 0)
-    return Plan(share, float(said.get("seconds") or SECONDS)) if 0 < share < 1 else None
+    share = float(settings.get("canaryShare") or 0)
+    return Plan(share, float(settings.get("canarySeconds") or SECONDS)) if 0 < share < 1 else None
 
 
 async def begin_canary(tx: Transaction, environment: EnvironmentId, number: int, plan: Plan) -> bool:

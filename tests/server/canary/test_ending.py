@@ -106,11 +106,10 @@ def run(url: str, work: Callable[[Plane], Awaitable[None]]) -> None:
     ("settings", "plan"),
     [
         ({}, None),
-        ({"canary": None}, None),
-        ({"canary": {"share": 0}}, None),
-        ({"canary": {"share": 1}}, None),
-        ({"canary": {"share": 0.25}}, Plan(0.25, 300.0)),
-        ({"canary": {"share": 0.25, "seconds": 60}}, Plan(0.25, 60.0)),
+        ({"canaryShare": 0}, None),
+        ({"canaryShare": 1}, None),
+        ({"canaryShare": 0.25}, Plan(0.25, 60.0)),
+        ({"canaryShare": 0.25, "canarySeconds": 300}, Plan(0.25, 300.0)),
     ],
 )
 def test_what_settings_say(settings: dict[str, object], plan: Plan | None) -> None:
@@ -230,7 +229,7 @@ def test_what_is_held_is_neither_halted_nor_promoted(database_url: str) -> None:
 def test_an_environment_that_says_so_tries_what_is_published(database_url: str) -> None:
     async def work(plane: Plane) -> None:
         async with plane.record.change() as tx:
-            settings = msgspec.json.encode({"canary": {"share": 0.5, "seconds": 600}}).decode()
+            settings = msgspec.json.encode({"canaryShare": 0.5, "canarySeconds": 600}).decode()
             await tx.execute(update(environments).values(settings=settings))
             edits = Edits(taken_apart(document("two")).parts)
             await replace_all(tx, APP.project_id, edits, expected=0, by=ALICE)
