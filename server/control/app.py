@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from server.control.api import definitions, document, drafts, holding, hosts, publishing, versions
 from server.control.api.answering import handler_of
 from server.control.api.frame import BASE, Route
 from server.control.parts import ControlSettings, Parts
@@ -18,7 +19,15 @@ from server.http.body import leave_expectation
 __all__ = ["ROUTES", "ControlSettings", "Parts", "control_plane"]
 
 # From what is above to what is below. Each module of server/control/api/ has its own as ROUTES.
-ROUTES: tuple[Route, ...] = ()
+ROUTES: tuple[Route, ...] = (
+    *definitions.ROUTES,
+    *document.ROUTES,
+    *publishing.ROUTES,
+    *drafts.ROUTES,
+    *versions.ROUTES,
+    *holding.ROUTES,
+    *hosts.ROUTES,
+)
 
 
 def control_plane(parts: Parts) -> web.Application:

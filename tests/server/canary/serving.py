@@ -9,24 +9,27 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from engine import Snapshot
 from rules_compiler import compile_flags
+from server import keys
 from server.record.audit import Actor, canonical
 from server.record.canaries import Plan
 from server.record.database import Record, Transaction, open_record
 from server.record.tables import audit
+from server.record.tables import keys as key_rows
 from server.record.versions import Candidate, commit_version, next_version
-from server.types import EnvironmentId
+from server.types import EnvironmentId, KeyKind
 from tests.server.conftest import add_key
-from tests.server.running import BULK, PATIENCE, ROOT, Running, until
+from tests.server.running import BULK, PATIENCE, ROOT, Reply, Running, request_of, until
 
 APP = EnvironmentId("acme", "app", "default")
 CONTEXT = {"context": {"targetingKey": "u-1"}}
@@ -61,8 +64,9 @@ async def publish(record: Record, word: str | None, canary: Plan | None, environ
 class Server:
     """Two or more workers, of which each request may meet any: it has a connection of its own."""
 
-    def __init__(self, running: Running, state: Path, key: str) -> None:
+    def __init__(self, running: Running, control: str, state: Path, key: str) -> None:
         self.running = running
+        self.control = control
         self.state = state
         self.key = key
         self.seen: list[tuple[str, str | None, int]] = []  # version, word, status
@@ -121,6 +125,25 @@ class Server:
     def versions(self) -> Counter[str]:
         return Counter(version for version, _, _ in self.seen)
 
+    def admin_key(self, role: str = "owner", tenant: str = "") -> str:
+        key = keys.new_key(KeyKind.ADMIN)
+        row = {"selector": keys.selector_of(key), "digest": keys.digest_of(key).hex(), "kind": "admin", "role": role}
+
+        async def work(record: Record) -> None:
+            async with record.change() as tx:
+                await tx.execute(
+                    insert(key_rows).values(**row, tenant=tenant, created_at=time.time(), created_by="tests")
+                )
+
+        self.with_record(work)
+        return key
+
+    def api(self, method: str, path: str, key: str, body: Any = None, **headers: str) -> Reply:
+        sent = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        content = None if body is None else json.dumps(body).encode()
+        return request_of(self.control, method, f"/api/v1{path}", content, sent)
+
     def row(self) -> dict[str, Any]:
         return self.running.status_of(str(APP))
 
@@ -147,7 +170,9 @@ def serving(folder: Path, *arguments: str, workers: int = 2) -> Iterator[Server]
             assert line, f"the server did not start: {log.read_text()}"
             lines += line
         addresses = json.loads(lines)
-        server = Server(Running(addresses["data"], addresses["management"], process, log), state, key)
+        server = Server(
+            Running(addresses["data"], addresses["management"], process, log), addresses["control"], state, key
+        )
         until(lambda: server.ask() == ("1", "one"))
         server.seen.clear()
         yield server
