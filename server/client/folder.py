@@ -18,7 +18,7 @@ from rules_compiler import CompileError, Diagnostic, lint
 from rules_compiler.diagnostics import Report
 from rules_compiler.reading import read
 from server.client.problems import ControlError
-from server.client.writing import document_text, same_document
+from server.client.writing import document_json, document_text, same_document
 from server.files import write_atomically
 from server.sources import key_file
 from server.sources.environments import environments_of
@@ -49,13 +49,17 @@ class Document:
 class Project:
     id: ProjectId
     path: Path  # of the document
-    document: Document | None  # None: only keys are there
+    document: Document
     keys: KeyFile
     diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
     def is_good(self) -> bool:
         return all(each.severity != "error" for each in self.diagnostics)
+
+    @property
+    def has_warnings(self) -> bool:
+        return any(each.severity == "warning" for each in self.diagnostics)
 
 
 def projects_in(folder: Path) -> Iterator[Project]:
@@ -72,8 +76,7 @@ def projects_in(folder: Path) -> Iterator[Project]:
             raise FolderError(f"{folder / project.tenant}: {both} are documents of one project (hint: keep one)")
         keys = _keys_in(sources.keys.path) if sources.keys else KeyFile(())
         if not sources.documents:
-            yield Project(project, folder / project.tenant / f"{project.project}.yaml", None, keys)
-            continue
+            continue  # keys that wait for their document
         path = sources.documents[0].path
         content = _content_of(path)
         found = tuple(lint(content))
@@ -104,10 +107,8 @@ def write_project(folder: Path, project: ProjectId, document: Document, keys: Ke
     )
     written = []
     content = document.as_json()
-    as_json = msgspec.json.encode(content)
-    if not path.is_file() or not same_document(_with_environments(path.read_bytes()), as_json):
-        pretty = msgspec.json.format(as_json, indent=2) + b"\n"
-        write_atomically(path, pretty if path.suffix == ".json" else document_text(content))
+    if not path.is_file() or not same_document(path.read_bytes(), document_json(content)):
+        write_atomically(path, (document_json if path.suffix == ".json" else document_text)(content))
         written.append(path)
     beside = key_file.path_of(folder, project)
     if keys is not None and (keys.keys or keys.origins or beside.is_file()):
@@ -115,14 +116,6 @@ def write_project(folder: Path, project: ProjectId, document: Document, keys: Ke
             key_file.write(beside, keys)
             written.append(beside)
     return tuple(written)
-
-
-def _with_environments(content: bytes) -> bytes:
-    """With the environments that the document has when it names none, and without what is there for editors."""
-    try:
-        return msgspec.json.encode(document_of(content).as_json())
-    except CompileError:
-        return b""
 
 
 def _content_of(path: Path) -> bytes:

@@ -12,7 +12,7 @@ becomes
         rules:
         - when: 'c == "x"'
 
-Members stay in their order: the order of variants is part of what a document means.
+Members come in the order of docs/flag-documents.md; their order means nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,20 @@ from rules_compiler.reading import read
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_/-]*(?:[ .][A-Za-z0-9_/-]+)*")
 _NOT_TEXT = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))  # in YAML 1.1 or 1.2, in any case
-_WIDTH = 120
+_WIDTH = 1000  # a condition is not folded
+
+# As docs/flag-documents.md has them; names that are not here, as those of variants, stay as they come.
+_ORDER = {
+    name: place
+    for place, name in enumerate(
+        (
+            *("environments", "segments", "flags"),
+            *("type", "description", "owner", "tags", "clientVisible", "variants", "enabled", "offVariant"),
+            *("prerequisites", "rules", "fallthrough"),
+            *("include", "exclude", "by", "when"),
+        )
+    )
+}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -48,22 +61,58 @@ _Dumper.add_representer(str, _text)
 
 def document_text(document: Mapping[str, Any]) -> bytes:
     """YAML; JSON, which a file of YAML may hold as well, where YAML would not be read as the same."""
-    content = msgspec.to_builtins(document)
-    as_json = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+    as_json = document_json(document)
     if any(not each.isprintable() and each != "\n" for each in as_json.decode()):
         return as_json
-    written: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    written: str = yaml.dump(_ordered(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
     return written.encode() if same_document(written.encode(), as_json) else as_json
 
 
+def document_json(document: Mapping[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(_ordered(document)), indent=2) + b"\n"
+
+
 def same_document(one: bytes, other: bytes) -> bool:
-    """Do they say the same, in the same order? Comments and layout are not looked at."""
-    first, second = pieces_of(one), pieces_of(other)
+    """Do they say the same? Comments, layout and the order of members are not looked at."""
+    first, second = _canonical(one), _canonical(other)
     return first is not None and first == second
 
 
-def pieces_of(document: bytes) -> tuple[bytes | None, list[tuple[str, bytes]], list[tuple[str, bytes]]] | None:
+def _canonical(document: bytes) -> bytes | None:
     pieces = read(document, Report())
     if pieces is None:
         return None
-    return pieces.environments, list(pieces.segments.items()), list(pieces.flags.items())
+    segments, flags = (
+        {key: msgspec.json.decode(each) for key, each in part.items()} for part in (pieces.segments, pieces.flags)
+    )
+    environments = msgspec.json.decode(pieces.environments) if pieces.environments is not None else ["default"]
+    return msgspec.json.encode((environments, segments, flags), order="deterministic")
+
+
+def _ordered(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {key: _members(body) for key, body in sorted(part.items())} if name in ("segments", "flags") else part
+        for name, part in sorted(document.items(), key=lambda each: _ORDER.get(each[0], 0))
+    }
+
+
+def _members(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a flag or a segment: what is for single environments comes last."""
+    known = {name: value for name, value in definition.items() if name != "environments"}
+    own = dict(sorted(known.items(), key=lambda each: _ORDER.get(each[0], len(_ORDER))))
+    if "rules" in own:
+        own["rules"] = [_rule(each) for each in own["rules"]]
+    if "environments" in definition:
+        own["environments"] = {name: _members(each) for name, each in definition["environments"].items()}
+    return own
+
+
+def _rule(rule: Any) -> Any:
+    order = ("id", "name", "when", "serve")
+    return dict(sorted(rule.items(), key=lambda each: order.index(each[0]) if each[0] in order else len(order)))
+
+
+def definition_text(definition: Mapping[str, Any]) -> str:
+    """One flag or segment, as YAML."""
+    text: str = yaml.dump(_members(definition), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+    return text

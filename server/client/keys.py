@@ -1,0 +1,62 @@
+"""Keys of a project as its key file says them, and as a control plane does: digests only, never a key.
+
+    keys_of(control, ProjectId("shop", "web"), ("staging", "production"))     ->     (KeyRecord(…), …)
+    key_changes(file, known)     ->     KeyChanges(give=(KeyRecord(…),), revoke=("4fZ0k9QmX2aPb7Lc",))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from server.client.control import Control, path_of
+from server.sources import key_file
+from server.sources.key_file import KeyRecord
+from server.types import KeyKind, ProjectId
+
+IN_FILES = frozenset({KeyKind.SERVER, KeyKind.CLIENT, KeyKind.EDGE})
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanges:
+    give: tuple[KeyRecord, ...] = ()
+    revoke: tuple[str, ...] = ()  # selectors
+
+    def __bool__(self) -> bool:
+        return bool(self.give or self.revoke)
+
+
+def key_changes(wanted: Sequence[KeyRecord], known: Sequence[KeyRecord]) -> KeyChanges:
+    """What a key file has that a control plane lacks. One that is revoked or expired opens nothing: it is not given."""
+    now = key_file.now()
+    there = {each.selector: each for each in known}
+    return KeyChanges(
+        tuple(each for each in wanted if each.selector not in there and each.state(now) == "active"),
+        tuple(
+            each.selector
+            for each in wanted
+            if each.revoked and each.selector in there and there[each.selector].revoked is None
+        ),
+    )
+
+
+def keys_of(control: Control, project: ProjectId, environments: Sequence[str]) -> tuple[KeyRecord, ...]:
+    """Those of this one project, in the order they were made."""
+    listed = control.pages(keys_path(project))
+    found = [_record(each, environments) for each in listed if each["project"] == project.project]
+    return tuple(sorted((each for each in found if each.kind in IN_FILES), key=lambda each: (each.created, each.selector)))
+
+
+def change_keys(control: Control, project: ProjectId, changes: KeyChanges) -> None:
+    for each in changes.give:
+        control.post(keys_path(project), _body(project, each))
+    for selector in changes.revoke:
+        path = keys_path(project) + path_of(selector)
+        control.post(f"{path}/revoke", etag=control.get(path).etag)
+
+
+def keys_path(project: ProjectId) -> str:
+    return path_of("tenants", project.tenant, "keys")

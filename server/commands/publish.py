@@ -1,0 +1,142 @@
+"""`burgee publish|rollback|promote|kill`: what becomes the next version of an environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from server.client.control import Control, path_of, version_tag
+from server.client.standing import environment_path
+from server.commands.control import asking, asks_control, environment_argument, is_name, project_argument
+from server.commands.folders import print_difference
+from server.commands.output import err, fail, print_json
+from server.types import EnvironmentId, ProjectId
+
+LONGEST_WAIT = 300.0  # seconds
+
+_message = click.option("--message", "-m", default="", help="Why, for the history.")
+_if_version = click.option(
+    "--if-version", type=click.IntRange(0), help="Only while this is the newest version (else: the one that is, now)."
+)
+_wait = click.option(
+    "--wait",
+    type=click.FloatRange(0, LONGEST_WAIT),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait until every worker of every host has it.",
+)
+
+
+def _name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not is_name(value):
+        raise click.BadParameter("not the name of an environment")
+    return value
+
+
+@click.command("publish")
+@environment_argument
+@_message
+@_wait
+@_if_version
+@asks_control
+def publish_command(
+    environment: EnvironmentId, message: str, wait: float, if_version: int | None, as_json: bool
+) -> None:
+    """Make the working copy the next version of an environment.
+
+    \b
+    burgee publish shop/web/staging -m "the new checkout"
+    burgee publish shop/web/production --wait 5 --if-version 17
+    """
+    with asking(as_json=as_json) as control:
+        body = _publish(control, environment, "publish", {"message": message}, if_version, wait)
+    _say(environment, body, wait, as_json=as_json)
+
+
+@click.command("rollback")
+@environment_argument
+@click.argument("version", type=click.IntRange(1))
+@_message
+@_wait
+@_if_version
+@asks_control
+def rollback_command(
+    environment: EnvironmentId, version: int, message: str, wait: float, if_version: int | None, as_json: bool
+) -> None:
+    """Publish again what VERSION was, as a new version. `burgee history` lists them.
+
+    \b
+    burgee rollback shop/web/production 16
+    """
+    with asking(as_json=as_json) as control:
+        body = _publish(control, environment, "rollback", {"version": version, "message": message}, if_version, wait)
+    _say(environment, body, wait, as_json=as_json)
+
+
+@click.command("promote")
+@project_argument
+@click.argument("source", metavar="FROM", callback=_name)
+@click.argument("target", metavar="TO", callback=_name)
+@click.option("--flag", "flags", multiple=True, metavar="KEY", help="Only this one. May be repeated.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and do nothing.")
+@_message
+@_wait
+@_if_version
+@asks_control
+def promote_command(
+    project: ProjectId,
+    source: str,
+    target: str,
+    flags: tuple[str, ...],
+    dry_run: bool,
+    message: str,
+    wait: float,
+    if_version: int | None,
+    as_json: bool,
+) -> None:
+    """Publish flags as they are in FROM to another environment, TO, of the project.
+
+    \b
+    burgee promote shop/web staging production --dry-run
+    burgee promote shop/web staging production --flag checkout --flag basket
+    """
+    environment = EnvironmentId(*project, target)
+    wanted: dict[str, Any] = {"from": source, "message": message}
+    if flags:
+        wanted["flags"] = list(flags)
+    if dry_run:
+        wanted["dryRun"] = True
+    with asking(as_json=as_json) as control:
+        body = _publish(control, environment, "promote", wanted, if_version, wait)
+    _say(environment, body, wait, as_json=as_json)
+
+
+@click.command("kill")
+@environment_argument
+@click.argument("flag")
+@_message
+@_wait
+@_if_version
+@asks_control
+def kill_command(
+    environment: EnvironmentId, flag: str, message: str, wait: float, if_version: int | None, as_json: bool
+) -> None:
+    """Switch FLAG off for everybody in one environment, at once, whatever else is being edited.
+
+    \b
+    burgee kill shop/web/production checkout -m "orders are lost"
+    """
+    with asking(as_json=as_json) as control:
+        path = f"flags{path_of(flag)}/kill"
+        body = _publish(control, environment, path, {"message": message}, if_version, wait)
+    _say(environment, body, wait, as_json=as_json)
+
+
+def _publish(
+    control: Control, environment: EnvironmentId, what: str, wanted: Any, if_version: int | None, wait: float
+) -> Any:
+    here = environment_path(environment.project_id, environment.environment)
+    version = control.get(here).body["version"] if if_version is None else if_version
+    query = {"wait": wait} if wait else {}
+    return control.post(f"{here}/{what}", wanted, etag=version_tag(version), query=query).body
