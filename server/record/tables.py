@@ -125,7 +125,7 @@ definitions = Table(  # the working copy: what the next draft is made of
     Column("kind", String(8), nullable=False),  # "flag", "segment"
     Column("key", _NAME, nullable=False),
     Column("body", Text, nullable=False),  # as in the flag document, its `environments` included
-    _count("revision"),  # for If-Match; begins at 1
+    _count("revision"),  # for If-Match: what `edited` of its project was at the change
     _moment("created_at"),
     _moment("changed_at"),
     Column("changed_by", String(64), nullable=False, server_default=""),
