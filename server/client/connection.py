@@ -1,6 +1,6 @@
 """One connection to a control plane, and one request at a time on it: blocking, opened when it is needed.
 
-    Connection("http://127.0.0.1:8082").send("GET", "/api/v1/tenants", {}, None)      Answer(200, {…}, b"{…}")
+Connection("http://127.0.0.1:8082").send("GET", "/api/v1/tenants", {}, None)      Answer(200, {…}, b"{…}")
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Connection:
         try:
             self._http.request(method, self._prefix + target, body=body, headers=headers)
             response = self._http.getresponse()
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise LostError(str(error).lower() or type(error).__name__) from None

@@ -33,7 +33,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds; doubled each time, and times 0
 TRY_AGAIN = frozenset({502, 503, 504})
 PAGE = 500  # items
 
-Query = Mapping[str, str | int]
+Query = Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True, slots=True)

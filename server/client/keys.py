@@ -1,16 +1,13 @@
 """Keys of a project as its key file says them, and as a control plane does: digests only, never a key.
 
-    keys_of(control, ProjectId("shop", "web"), ("staging", "production"))     ->     (KeyRecord(…), …)
-    key_changes(file, known)     ->     KeyChanges(give=(KeyRecord(…),), revoke=("4fZ0k9QmX2aPb7Lc",))
+keys_of(control, ProjectId("shop", "web"), ("staging", "production"))     ->     (KeyRecord(…), …)
+key_changes(file, known)     ->     KeyChanges(give=(KeyRecord(…),), revoke=("4fZ0k9QmX2aPb7Lc",))
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from server.client.control import Control, path_of
 from server.sources import key_file
@@ -47,7 +44,9 @@ def keys_of(control: Control, project: ProjectId, environments: Sequence[str]) -
     """Those of this one project, in the order they were made."""
     listed = control.pages(keys_path(project))
     found = [_record(each, environments) for each in listed if each["project"] == project.project]
-    return tuple(sorted((each for each in found if each.kind in IN_FILES), key=lambda each: (each.created, each.selector)))
+    return tuple(
+        sorted((each for each in found if each.kind in IN_FILES), key=lambda each: (each.created, each.selector))
+    )
 
 
 def change_keys(control: Control, project: ProjectId, changes: KeyChanges) -> None:
@@ -60,3 +59,34 @@ def change_keys(control: Control, project: ProjectId, changes: KeyChanges) -> No
 
 def keys_path(project: ProjectId) -> str:
     return path_of("tenants", project.tenant, "keys")
+
+
+def _record(view: dict[str, Any], environments: Sequence[str]) -> KeyRecord:
+    """As the key file has it: there a key of every environment names them all."""
+    return msgspec.convert(
+        {
+            "selector": view["selector"],
+            "sha256": view["sha256"],
+            "kind": view["kind"],
+            "environments": view["environments"] or list(environments),
+            "created": view["createdAt"],
+            "name": view.get("name", ""),
+            "expires": view.get("expiresAt"),
+            "revoked": view.get("revokedAt"),
+        },
+        KeyRecord,
+    )
+
+
+def _body(project: ProjectId, key: KeyRecord) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(key)
+    expires = {"expiresAt": row["expires"]} if key.expires else {}
+    return {
+        "kind": row["kind"],
+        "project": project.project,
+        "environments": row["environments"],
+        "name": key.name,
+        "selector": key.selector,
+        "sha256": key.sha256,
+        **expires,
+    }

@@ -37,7 +37,9 @@ class Plan:
     beyond: tuple[str, ...]  # environments, and flags and segments, that are not in the folder and stay
 
     def __bool__(self) -> bool:
-        return bool(self.make_tenant or self.make_project or self.make or self.edit or self.publish or self.keys or self.origins)
+        return bool(
+            self.make_tenant or self.make_project or self.make or self.edit or self.publish or self.keys or self.origins
+        )
 
     @property
     def makes(self) -> tuple[str, ...]:

@@ -75,4 +75,3 @@ def project_path(project: ProjectId) -> str:
 
 def environment_path(project: ProjectId, environment: str) -> str:
     return project_path(project) + path_of("environments", environment)
-

@@ -106,7 +106,7 @@ def refused(error: RefusedError, *, as_json: bool) -> None:
     raise SystemExit(REFUSED)
 
 
-class Place(click.ParamType):
+class Place(click.ParamType[Any]):
     """`shop/web/production`: a tenant, a project, an environment, as many as are asked for."""
 
     def __init__(self, least: int, most: int) -> None:

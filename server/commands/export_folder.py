@@ -40,7 +40,7 @@ def export_command(
     passed: list[str] = []
     with asking(as_json=as_json) as control:
         projects = list(_projects(control, places))
-        with progress(len(projects), "exporting", as_json=as_json) as step:
+        with progress(len(projects), as_json=as_json) as step:
             for project in projects:
                 document = _document(control, project, environment)
                 if document is None:
@@ -84,9 +84,7 @@ def _keys(control: Control, project: ProjectId) -> KeyFile:
     return KeyFile(keys_of(control, project, [each["name"] for each in listed]), origins)
 
 
-def _written(
-    folder: Path, project: ProjectId, document: Document, keys: KeyFile | None, *, as_json: bool
-) -> list[str]:
+def _written(folder: Path, project: ProjectId, document: Document, keys: KeyFile | None, *, as_json: bool) -> list[str]:
     try:
         return [str(path) for path in write_project(folder, project, document, keys)]
     except OSError as error:

@@ -78,7 +78,9 @@ def set_flag(project: ProjectId, key: str, file: Any, as_json: bool) -> None:
     if as_json:
         print_json({"ok": True, "made": found is None, "flag": reply.body})
     else:
-        err().print(f"{project}: flag {key} {'made' if found is None else 'replaced'} in the working copy", markup=False)
+        err().print(
+            f"{project}: flag {key} {'made' if found is None else 'replaced'} in the working copy", markup=False
+        )
 
 
 @flags_group.command("delete")

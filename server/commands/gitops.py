@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from server.client.folder import Project
-from server.client.plan import EVERY, Plan, plan_for
+from server.client.plan import EVERY, plan_for
 from server.client.standing import standing_of
 from server.commands.control import REFUSED, asking, asks_control
 from server.commands.folders import bring, folder_argument, good_projects, print_plan, progress
@@ -38,7 +38,9 @@ def import_command(folder: Path, dry_run: bool, message: str, as_json: bool) -> 
 
 @click.command("diff")
 @folder_argument
-@click.option("--environment", "-e", "environments", multiple=True, help="Only what is published there. May be repeated.")
+@click.option(
+    "--environment", "-e", "environments", multiple=True, help="Only what is published there. May be repeated."
+)
 @asks_control
 def diff_command(folder: Path, environments: tuple[str, ...], as_json: bool) -> None:
     """Say what FOLDER has otherwise than the control plane: in the working copies, and as published.

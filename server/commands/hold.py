@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from server.client.control import Control, path_of, version_tag
+from server.client.control import path_of
 from server.client.standing import environment_path
 from server.commands.control import Place, asking, asks_control, environment_argument
 from server.commands.output import err, print_json

@@ -81,7 +81,12 @@ def keys_group() -> None:
 @keys_group.command("new")
 @_scope_options
 @click.option(
-    "--environment", "-e", "environments", multiple=True, callback=_name, help="May be repeated. With --tenants: required."
+    "--environment",
+    "-e",
+    "environments",
+    multiple=True,
+    callback=_name,
+    help="May be repeated. With --tenants: required.",
 )
 @click.option("--kind", type=click.Choice([str(kind) for kind in KeyKind]), required=True)
 @click.option("--name", default="", help="Whose key it is, for people.")

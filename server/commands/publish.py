@@ -9,8 +9,6 @@ import click
 from server.client.control import Control, path_of, version_tag
 from server.client.standing import environment_path
 from server.commands.control import asking, asks_control, environment_argument, is_name, project_argument
-from server.commands.folders import print_difference
-from server.commands.output import err, fail, print_json
 from server.types import EnvironmentId, ProjectId
 
 LONGEST_WAIT = 300.0  # seconds
@@ -140,3 +138,10 @@ def _publish(
     version = control.get(here).body["version"] if if_version is None else if_version
     query = {"wait": wait} if wait else {}
     return control.post(f"{here}/{what}", wanted, etag=version_tag(version), query=query).body
+
+
+def _say(environment: EnvironmentId, done: Any, wait: float, *, as_json: bool) -> None:
+    if as_json:
+        print_json(done)
+        return
+    print_diagnostics(str(environment), msgspec.convert(done.get("diagnostics", []), list[Diagnostic]))

@@ -1,6 +1,6 @@
 """A TCP proxy that loses answers: what goes to the server arrives whole, what comes back is cut off.
 
-    with cutting(port, answers=1) as proxy: …        the first answer is lost after the server gave it; the next come through
+with cutting(port, answers=1) as proxy: …        the first answer is lost, the next come through
 """
 
 from __future__ import annotations
