@@ -61,11 +61,11 @@ class Tally:
 
     async def finish(self) -> None:
         """The last counts of this process, when it answers no more."""
-        await self._look(give_up=time.monotonic() + FINISH)
+        await self._look(give_up=time.monotonic() + FINISH, at_a_time=FINISH)
         if self._rows or self._unsent:
             self._log.warning("the last counts found no way to the agent", rows=self._rows)
 
-    async def _look(self, give_up: float) -> None:
+    async def _look(self, give_up: float, at_a_time: float = SLICE) -> None:
         """At all snapshots; what does not go through the door before `give_up` is for the next look."""
         began, stuck = time.perf_counter(), False
         for served in self._catalog.mapped():
@@ -74,7 +74,7 @@ class Tally:
                 self._take(served)
                 if self._rows >= ENOUGH:
                     stuck = not await self._send_until(give_up)
-            if time.perf_counter() - began > SLICE:
+            if time.perf_counter() - began > at_a_time:
                 await asyncio.sleep(PAUSE)
                 began = time.perf_counter()
         if not stuck:

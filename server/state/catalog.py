@@ -145,6 +145,11 @@ class Catalog:
         record = self._records.get(environment.project_id)
         return record.origins.get(environment.environment, ()) if record else ()
 
+    def allows(self, environment: EnvironmentId, origin: str) -> bool:
+        """May its pages use client keys for the environment?"""
+        listed = self.origins_of(environment)
+        return origin in listed or "*" in listed
+
     def knows_origin(self, origin: str) -> bool:
         """Is it allowed somewhere?"""
         return origin in self._origins or "*" in self._origins
