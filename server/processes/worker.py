@@ -102,6 +102,8 @@ async def work(
     *,
     ready: int,
     alive: int,
+    slot: int = 0,
+    workers: int = 1,
 ) -> None:
     """Answer until LEAVE, then drain. `ready` and `alive` as the supervisor gave them."""
     loop = asyncio.get_running_loop()
@@ -114,6 +116,7 @@ async def work(
         with contextlib.suppress(OSError):  # an agent that does not listen has been told already, or will be again
             complaints.send(about.encode())
 
+    block.slot = slot
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # snapshots; the other half for connections
     catalog = Catalog(
         settings.state_folder(),
@@ -123,6 +126,7 @@ async def work(
         max_age=settings.max_age,
         most=min(MOST_SNAPSHOTS, most),
         complain=complain,
+        workers=workers,
     )
     exporter = _exporter(settings)
     tally = Tally(

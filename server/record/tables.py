@@ -117,6 +117,22 @@ environments = Table(
     ForeignKeyConstraint(["tenant", "project"], ["projects.tenant", "projects.name"]),
 )
 
+canaries = Table(  # versions that some workers answer from before the others; a row goes when it is decided
+    "canaries",
+    metadata,
+    Column("tenant", _NAME, nullable=False),
+    Column("project", _NAME, nullable=False),
+    Column("environment", _NAME, nullable=False),
+    Column("number", BigInteger, nullable=False),  # of the version
+    Column("share", Float(53), nullable=False),  # of the workers
+    Column("seconds", Float(53), nullable=False),  # until it is promoted
+    _moment("since"),
+    PrimaryKeyConstraint("tenant", "project", "environment"),
+    ForeignKeyConstraint(
+        ["tenant", "project", "environment"], ["environments.tenant", "environments.project", "environments.name"]
+    ),
+)
+
 definitions = Table(  # the working copy: what the next draft is made of
     "definitions",
     metadata,

@@ -287,6 +287,14 @@ cdef class Block:
     def overloaded(self, bint value):
         self.fields.overloaded = value
 
+    @property
+    def slot(self):
+        return self.fields.slot
+
+    @slot.setter
+    def slot(self, int64_t value):
+        self.fields.slot = value
+
 
 cdef class Cell:
     @property
