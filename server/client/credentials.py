@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from server.client.problems import ControlError
 from server.keys import looks_like_a_key
+from server.settings import Settings
 
 ADMIN_KEY = "admin.key"  # in the state folder; written by a control plane on its first start
 
@@ -19,21 +19,12 @@ def key_for(url: str, key_file: Path | None, variable: str, state: Path | None) 
         return _read(key_file)
     if variable:
         return _checked(variable.strip(), "BURGEE_ADMIN_KEY")
-    found = next((path for folder in _folders(state) if (path := folder / ADMIN_KEY).is_file()), None)
-    if found is not None and _is_here(url):
-        return _read(found)
-    where = f"{found} is for a control plane on this machine" if found else "there is no admin key"
-    raise ControlError(f"{where} (hint: BURGEE_ADMIN_KEY, or --key-file; --state where the server here keeps its own)")
-
-
-def _folders(state: Path | None) -> tuple[Path, ...]:
-    """As the server chooses its state folder where there is no folder of tenants."""
-    if state is not None:
-        return (state,)
-    if chosen := os.environ.get("STATE_DIRECTORY"):
-        return (Path(chosen),)
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return (Path(base) / "burgee",)
+    found = Settings(state=state).state_folder() / ADMIN_KEY
+    if not found.is_file():
+        raise ControlError(f"there is no admin key, nor {found} (hint: BURGEE_ADMIN_KEY, --key-file, --state)")
+    if not _is_here(url):
+        raise ControlError(f"{found} is for a control plane on this machine (hint: BURGEE_ADMIN_KEY, --key-file)")
+    return _read(found)
 
 
 def _is_here(url: str) -> bool:
