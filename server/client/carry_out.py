@@ -2,8 +2,8 @@
 
     carry_out(control, plan, standing, message="…")        {"production": 18}
 
-What somebody else changed since the plan was made is not overwritten: the working copy and each environment are replaced
-only as they were seen (If-Match).
+What somebody else changed since the plan was made is not overwritten: the working copy and each environment are
+replaced only as they were seen (If-Match).
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def carry_out(control: Control, plan: Plan, standing: Standing, *, message: str)
         _make(control, f"{here}/environments", name)
     if plan.edit:
         etag = standing.etag if standing.etag is not None else control.get(f"{here}/document").etag
-        control.put(f"{here}/document", plan.wanted.as_json(), etag=etag)
+        # As it will be given back: where the answer is lost, that is compared.
+        names = [*standing.working.environments, *plan.make]
+        content = {"environments": names, "flags": plan.wanted.flags, "segments": plan.wanted.segments}
+        control.put(f"{here}/document", content, etag=etag)
     for name, listed in plan.origins.items():
         path = environment_path(plan.project, name)
         control.patch(path, {"settings": {"origins": listed}}, etag=control.get(path).etag)
@@ -44,7 +47,7 @@ def publish(control: Control, project: ProjectId, environment: str, version: int
     reply = control.post(
         f"{environment_path(project, environment)}/publish", {"message": message}, etag=version_tag(version)
     )
-    number: int = reply.body["version"]["number"]
+    number: int = reply.body["version"]
     return number
 
 

@@ -5,9 +5,9 @@
     control.put("/tenants/shop/projects/web/flags/checkout", {…}, etag='"3"')
     list(control.pages("/tenants"))                                         every item, page after page
 
-What fails on its way, or is answered with 503, is tried again for some seconds. A POST carries an Idempotency-Key, so one
-whose answer was lost is done once. A PUT or DELETE whose answer was lost, and that is then refused because what it
-changes is another by now, is asked about: when it is as it was to become, it was done.
+What fails on its way, or is answered with 503, is tried again for some seconds. A POST carries an Idempotency-Key, so
+one whose answer was lost is done once. A PUT or DELETE whose answer was lost, and that is then refused because what it
+changes is another by now, is looked after: when that is as it was to become, it was done.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Control:
             return None
 
     def post(self, path: str, body: Any = None, *, etag: str | None = None, query: Query = {}) -> Reply:  # noqa: B006
-        return self._ask("POST", path, query, {} if body is None else body, etag=etag)
+        return self._ask("POST", path, query, body, etag=etag)
 
     def put(self, path: str, body: Any, *, etag: str | None = None, query: Query = {}) -> Reply:  # noqa: B006
         return self._ask("PUT", path, query, body, etag=etag)
@@ -126,8 +126,8 @@ class Control:
             try:
                 answer = self._connection.send(method, target, headers, content)
             except NotSentError as error:
-                why = f"{self._connection.url} cannot be reached: {error} (hint: is it running? --control, BURGEE_CONTROL)"
-                failed: UnreachableError = UnreachableError(why)
+                hint = "is it running? --control and BURGEE_CONTROL name another"
+                failed = UnreachableError(f"{self._connection.url} cannot be reached: {error} (hint: {hint})")
             except LostError as error:
                 lost = True
                 odd = "" if method == "GET" else "; it may have been done all the same"

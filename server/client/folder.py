@@ -63,7 +63,7 @@ class Project:
 
 
 def projects_in(folder: Path) -> Iterator[Project]:
-    """Every project, in order. Raises FolderError for what is no document at all; see `Project.is_good` for the others."""
+    """Every project, in order; see `Project.is_good`. Raises FolderError for what cannot be read."""
     try:
         listing = scan(folder)
     except OSError as error:
@@ -111,10 +111,10 @@ def write_project(folder: Path, project: ProjectId, document: Document, keys: Ke
         write_atomically(path, (document_json if path.suffix == ".json" else document_text)(content))
         written.append(path)
     beside = key_file.path_of(folder, project)
-    if keys is not None and (keys.keys or keys.origins or beside.is_file()):
-        if not beside.is_file() or key_file.parse(beside.read_bytes()) != keys:
-            key_file.write(beside, keys)
-            written.append(beside)
+    there = _keys_in(beside) if beside.is_file() else KeyFile(())
+    if keys is not None and keys != there:
+        key_file.write(beside, keys)
+        written.append(beside)
     return tuple(written)
 
 

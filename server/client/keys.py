@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from server.client.control import Control, path_of
 from server.sources import key_file
@@ -63,7 +66,7 @@ def keys_path(project: ProjectId) -> str:
 
 def _record(view: dict[str, Any], environments: Sequence[str]) -> KeyRecord:
     """As the key file has it: there a key of every environment names them all."""
-    return msgspec.convert(
+    record: KeyRecord = msgspec.convert(
         {
             "selector": view["selector"],
             "sha256": view["sha256"],
@@ -76,6 +79,7 @@ def _record(view: dict[str, Any], environments: Sequence[str]) -> KeyRecord:
         },
         KeyRecord,
     )
+    return record
 
 
 def _body(project: ProjectId, key: KeyRecord) -> dict[str, Any]:

@@ -39,10 +39,8 @@ class RefusedError(ControlError):
 
 
 HINTS = {
-    401: "an admin key in BURGEE_ADMIN_KEY, or --key-file; on the first start one is written to admin.key in the state folder",
-    403: "another key may: roles are viewer, editor, admin, owner",
-    404: "a key sees only what is in its scope",
-    428: "--if-version, or look again and repeat",
+    401: "BURGEE_ADMIN_KEY or --key-file; the first one is in admin.key in the state folder",
+    412: "see what it is now, and do it again",
 }
 
 
@@ -53,6 +51,9 @@ def refusal(status: int, media_type: str, body: bytes, asked: str) -> RefusedErr
         what = f"{asked} was answered with {status} and no reason (hint: is this the address of a control plane?)"
         return RefusedError(what, status, {})
     message = str(problem.get("detail") or problem.get("title") or f"refused with {status}")
+    current = problem.get("current")
+    if status == 412 and isinstance(current, dict) and "version" in current:
+        message = f"{message}: the newest version is {current['version']}"
     hint = HINTS.get(status)
     if hint and "(hint:" not in message:
         message = f"{message} (hint: {hint})"

@@ -2,7 +2,7 @@
 
     standing_of(control, ProjectId("shop", "web"))
 
-gives `Standing(environments={"production": Published(version=17, live=Document(…), …)}, working=Document(…), etag='"41"')`.
+gives `Standing(environments={"production": EnvironmentStanding(version=17, …)}, working=Document(…), etag='"41"')`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ class EnvironmentStanding:
     name: str
     version: int  # the newest; 0: nothing is published
     origins: tuple[str, ...]
-    etag: str  # of its settings
     published: Document | None
 
 
@@ -33,7 +32,7 @@ class Standing:
     has_tenant: bool = False
     has_project: bool = False
     environments: dict[str, EnvironmentStanding] = field(default_factory=dict)
-    working: Document = Document(())
+    working: Document = field(default_factory=lambda: Document(()))
     etag: str | None = None  # of the working copy
     keys: tuple[KeyRecord, ...] = ()
 
@@ -59,14 +58,12 @@ def environment_of(control: Control, project: ProjectId, view: dict[str, Any]) -
         body = control.get(f"{environment_path(project, name)}/versions/{version}/document").body
         published = read_document(body)
     origins = tuple(view.get("settings", {}).get("origins", ()))
-    return EnvironmentStanding(name, version, origins, f'"{view["revision"]}"', published)
+    return EnvironmentStanding(name, version, origins, published)
 
 
 def read_document(body: dict[str, Any]) -> Document:
     """A flag document as the control plane gives it."""
-    return Document(
-        tuple(body.get("environments") or ("default",)), body.get("segments") or {}, body.get("flags") or {}
-    )
+    return Document(tuple(body.get("environments", ())), body.get("segments", {}), body.get("flags", {}))
 
 
 def project_path(project: ProjectId) -> str:

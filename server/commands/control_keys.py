@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -89,6 +89,13 @@ def revoke(tenant: str | None, selector: str, *, as_json: bool) -> None:
         print_json({"ok": True, **(gone or {})})
     else:
         err().print(f"key {selector} is revoked", markup=False)
+
+
+def _state(key: dict[str, Any]) -> str:
+    if key.get("revokedAt"):
+        return "revoked"
+    until = key.get("expiresAt")
+    return "expired" if until and datetime.fromisoformat(until) <= datetime.now(UTC) else "active"
 
 
 def _path(tenant: str | None) -> str:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,3 +44,10 @@ def _value(value: Any) -> str:
     if value is UNSET:
         return "nothing"
     return shown(msgspec.json.encode(value).decode(), WIDTH).strip("`")
+
+
+def print_impact(impact: Mapping[str, Any] | None) -> None:
+    """Which flags flip for how many of the contexts that were looked at."""
+    for each in impact["flags"] if impact else ():
+        share = f"{each['share']:.1%} of {impact['contexts']:,} contexts" if impact else ""
+        out().print(f"  {each['flag']} flips for {share}", markup=False, style="yellow")

@@ -6,12 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import msgspec
 
+from rules_compiler import Diagnostic
 from server.client.control import Control, path_of
 from server.client.standing import environment_path
 from server.commands.control import asking, asks_control, environment_argument
+from server.commands.differences import print_changes, print_impact
 from server.commands.inputs import moment
-from server.commands.output import err, print_json, print_table
+from server.commands.output import err, out, print_diagnostics, print_json, print_table
+from server.control.publishing.diff import Change
 from server.types import EnvironmentId
 
 _draft = click.argument("draft", metavar="DRAFT")
@@ -80,7 +84,7 @@ def show_draft(environment: EnvironmentId, draft: str, as_json: bool) -> None:
 def approve_draft(environment: EnvironmentId, draft: str, as_json: bool) -> None:
     """Approve somebody else's draft."""
     with asking(as_json=as_json) as control:
-        _do(control, environment, draft, "approve", {}, as_json=as_json)
+        _do(control, environment, draft, "approve", None, as_json=as_json)
 
 
 @drafts_group.command("publish")
@@ -90,7 +94,7 @@ def approve_draft(environment: EnvironmentId, draft: str, as_json: bool) -> None
 def publish_draft(environment: EnvironmentId, draft: str, as_json: bool) -> None:
     """Publish a draft as it stands."""
     with asking(as_json=as_json) as control:
-        _do(control, environment, draft, "publish", {}, as_json=as_json)
+        _do(control, environment, draft, "publish", None, as_json=as_json)
 
 
 @drafts_group.command("schedule")
@@ -106,7 +110,7 @@ def schedule_draft(environment: EnvironmentId, draft: str, at: int, as_json: boo
     """
     when = datetime.fromtimestamp(at / 1000, UTC).isoformat().replace("+00:00", "Z")
     with asking(as_json=as_json) as control:
-        _do(control, environment, draft, "schedule", {"at": when}, as_json=as_json)
+        _do(control, environment, draft, "schedule", {"publishAt": when}, as_json=as_json)
 
 
 @drafts_group.command("withdraw")
@@ -138,4 +142,16 @@ def _do(control: Control, environment: EnvironmentId, draft: str, what: str, bod
 
 
 def _show(draft: Any, *, as_json: bool) -> None:
-    print_json(draft)
+    if as_json:
+        print_json(draft)
+        return
+    print_diagnostics(draft["id"], msgspec.convert(draft["diagnostics"], list[Diagnostic]))
+    out().print(f"{draft['id']}: {draft['state']}, made against version {draft['base']}", markup=False)
+    for each in draft["approvals"]:
+        out().print(f"approved by {each['by']} at {each['at']}", markup=False)
+    if draft["publishAt"]:
+        out().print(f"to be published at {draft['publishAt']}", markup=False)
+    if draft["failure"]:
+        out().print(draft["failure"], markup=False, style="red")
+    print_changes(msgspec.convert(draft["changes"], list[Change]))
+    print_impact(draft["impact"])

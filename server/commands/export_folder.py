@@ -1,4 +1,4 @@
-"""`burgee export FOLDER`: documents and key files out of a control plane, in the layout that `burgee serve --tenants` reads."""
+"""`burgee export FOLDER`: documents and key files out of a control plane, in the layout of a folder of tenants."""
 
 from __future__ import annotations
 

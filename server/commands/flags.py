@@ -1,4 +1,4 @@
-"""`burgee flags list|get|set|delete`: the working copy, a flag at a time. Nothing of it is live until it is published."""
+"""`burgee flags list|get|set|delete`: the working copy, a flag at a time; it is live when it is published."""
 
 from __future__ import annotations
 

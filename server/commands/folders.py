@@ -1,4 +1,4 @@
-"""What `import`, `diff` and `apply` share: folders that are good as a whole, what is done with each project, and how it is said."""
+"""What `import`, `diff` and `apply` share: good folders, what is done with each project, and how it is said."""
 
 from __future__ import annotations
 

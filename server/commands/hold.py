@@ -1,4 +1,4 @@
-"""`burgee pause|resume|pin|unpin`: hosts stay at what they have, whatever is published; `burgee serve` goes on."""
+"""`burgee pause|resume|pin|unpin`: hosts stay at what they have, whatever is published."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def resume_command(place: tuple[str, ...] | None, as_json: bool) -> None:
 def pin_command(environment: EnvironmentId, version: int | None, as_json: bool) -> None:
     """Hold hosts at VERSION of an environment, by default at the one they have, until `burgee unpin`.
 
+    Hosts never go back: to have an older version, use `burgee rollback`.
+
     \b
     burgee pin shop/web/production 17
     """
@@ -62,7 +64,7 @@ def unpin_command(environment: EnvironmentId, as_json: bool) -> None:
     \b
     burgee unpin shop/web/production
     """
-    _pin(environment, {}, "unpin", as_json=as_json)
+    _pin(environment, None, "unpin", as_json=as_json)
 
 
 def _hold(what: str, place: tuple[str, ...], *, as_json: bool) -> None:
@@ -76,7 +78,7 @@ def _hold(what: str, place: tuple[str, ...], *, as_json: bool) -> None:
         err().print(f"{'/'.join(place) or 'everything'}: {what}d", markup=False)
 
 
-def _pin(environment: EnvironmentId, body: dict[str, int], what: str, *, as_json: bool) -> None:
+def _pin(environment: EnvironmentId, body: dict[str, int] | None, what: str, *, as_json: bool) -> None:
     here = environment_path(environment.project_id, environment.environment)
     with asking(as_json=as_json) as control:
         answer = control.post(f"{here}/{what}", body).body

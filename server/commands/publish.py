@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import msgspec
 
+from rules_compiler import Diagnostic
 from server.client.control import Control, path_of, version_tag
 from server.client.standing import environment_path
 from server.commands.control import asking, asks_control, environment_argument, is_name, project_argument
+from server.commands.differences import print_changes, print_impact
+from server.commands.output import err, print_diagnostics, print_json
+from server.control.publishing.diff import Change
 from server.types import EnvironmentId, ProjectId
 
 LONGEST_WAIT = 300.0  # seconds
@@ -76,7 +81,8 @@ def rollback_command(
 @project_argument
 @click.argument("source", metavar="FROM", callback=_name)
 @click.argument("target", metavar="TO", callback=_name)
-@click.option("--flag", "flags", multiple=True, metavar="KEY", help="Only this one. May be repeated.")
+@click.option("--flag", "flags", multiple=True, metavar="KEY", help="Only this flag. May be repeated.")
+@click.option("--segment", "segments", multiple=True, metavar="KEY", help="And this segment. May be repeated.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and do nothing.")
 @_message
 @_wait
@@ -87,47 +93,60 @@ def promote_command(
     source: str,
     target: str,
     flags: tuple[str, ...],
+    segments: tuple[str, ...],
     dry_run: bool,
     message: str,
     wait: float,
     if_version: int | None,
     as_json: bool,
 ) -> None:
-    """Publish flags as they are in FROM to another environment, TO, of the project.
+    """Publish flags and segments as they are in FROM to another environment, TO, of the project.
 
     \b
     burgee promote shop/web staging production --dry-run
     burgee promote shop/web staging production --flag checkout --flag basket
     """
     environment = EnvironmentId(*project, target)
-    wanted: dict[str, Any] = {"from": source, "message": message}
-    if flags:
-        wanted["flags"] = list(flags)
-    if dry_run:
-        wanted["dryRun"] = True
+    # Nothing is named: all there is.
+    some = bool(flags or segments)
+    wanted: dict[str, Any] = {
+        "from": source,
+        "message": message,
+        "flags": flags if some else None,
+        "segments": segments if some else None,
+    }
     with asking(as_json=as_json) as control:
-        body = _publish(control, environment, "promote", wanted, if_version, wait)
-    _say(environment, body, wait, as_json=as_json)
+        if dry_run:
+            path = f"{environment_path(project, target)}/promote"
+            body = control.post(path, wanted, query={"dryRun": "true"}).body
+        else:
+            body = _publish(control, environment, "promote", wanted, if_version, wait)
+    if not dry_run or as_json:
+        _say(environment, body, wait, as_json=as_json)
+    else:
+        print_changes(msgspec.convert(body["changes"], list[Change]))
+        err().print(f"{environment}: nothing is done", markup=False)
 
 
 @click.command("kill")
 @environment_argument
 @click.argument("flag")
+@click.option("--variant", help="That everybody gets, in place of the flag's off variant.")
 @_message
 @_wait
-@_if_version
 @asks_control
 def kill_command(
-    environment: EnvironmentId, flag: str, message: str, wait: float, if_version: int | None, as_json: bool
+    environment: EnvironmentId, flag: str, variant: str | None, message: str, wait: float, as_json: bool
 ) -> None:
     """Switch FLAG off for everybody in one environment, at once, whatever else is being edited.
 
     \b
     burgee kill shop/web/production checkout -m "orders are lost"
     """
+    wanted = {"message": message, **({"variant": variant} if variant is not None else {})}
     with asking(as_json=as_json) as control:
-        path = f"flags{path_of(flag)}/kill"
-        body = _publish(control, environment, path, {"message": message}, if_version, wait)
+        path = f"{environment_path(environment.project_id, environment.environment)}{path_of('flags', flag)}/kill"
+        body = control.post(path, wanted, query=_waiting(wait)).body
     _say(environment, body, wait, as_json=as_json)
 
 
@@ -136,12 +155,19 @@ def _publish(
 ) -> Any:
     here = environment_path(environment.project_id, environment.environment)
     version = control.get(here).body["version"] if if_version is None else if_version
-    query = {"wait": wait} if wait else {}
-    return control.post(f"{here}/{what}", wanted, etag=version_tag(version), query=query).body
+    return control.post(f"{here}/{what}", wanted, etag=version_tag(version), query=_waiting(wait)).body
+
+
+def _waiting(wait: float) -> dict[str, float]:
+    return {"wait": wait} if wait else {}
 
 
 def _say(environment: EnvironmentId, done: Any, wait: float, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
-    print_diagnostics(str(environment), msgspec.convert(done.get("diagnostics", []), list[Diagnostic]))
+    print_diagnostics(str(environment), msgspec.convert(done["diagnostics"], list[Diagnostic]))
+    print_changes(msgspec.convert(done["changes"], list[Change]))
+    print_impact(done["impact"])
+    held = "" if done["live"] else ", which hosts do not have yet: it is paused or pinned, or a canary goes first"
+    err().print(f"{environment}: version {done['version']}{held}", markup=False, style="green")

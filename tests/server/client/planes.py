@@ -1,7 +1,7 @@
 """A control plane on a real socket and a real record, in a thread, and `burgee` as somebody calls it who has its key.
 
-    with plane(folder) as control:
-        control.burgee("tenants", "list").stdout
+with plane(folder) as control:
+    control.burgee("tenants", "list").stdout
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ def test_flags_of_the_working_copy(control: Plane, web: str, tmp_path: Path) -> 
     assert "banner" in control.burgee("flags", "list", web).stdout
     text = control.burgee("flags", "get", web, "dark").stdout
     assert text.startswith("type: boolean\n")
-    changed = control.burgee("flags", "set", web, "dark", "-", stdin=text.replace("fallthrough: 'on'", "fallthrough: 'off'"))
+    changed = control.burgee(
+        "flags", "set", web, "dark", "-", stdin=text.replace("fallthrough: 'on'", "fallthrough: 'off'")
+    )
     assert changed.exit_code == 0, changed.output
     assert control.json("flags", "get", web, "dark")["fallthrough"] == "off"
     assert control.burgee("flags", "delete", web, "dark").exit_code == 0
@@ -115,7 +117,9 @@ def test_places(control: Plane, tenant: str) -> None:
 
 def test_keys(control: Plane, web: str) -> None:
     tenant, _, project = web.partition("/")
-    made = control.burgee("keys", "new", "--tenant", tenant, "--project", project, "-e", "production", "--kind", "server")
+    made = control.burgee(
+        "keys", "new", "--tenant", tenant, "--project", project, "-e", "production", "--kind", "server"
+    )
     assert made.exit_code == 0 and made.stdout.startswith("burgee_server_")
     selector = made.stdout.split("_")[2]
     assert selector in control.burgee("keys", "list", "--tenant", tenant).stdout

@@ -86,7 +86,9 @@ def test_keys_and_origins_come_along(control: Plane, tmp_path: Path, flags: Path
     beside.write_text(beside.read_text() + 'origins:\n  production: ["https://shop.example"]\n')
     control.json("import", flags)
     listed = control.json("keys", "list", "--tenant", tenant)
-    assert [(each["selector"], each["kind"], each["name"]) for each in listed] == [(made["selector"], "client", "a page")]
+    assert [(each["selector"], each["kind"], each["name"]) for each in listed] == [
+        (made["selector"], "client", "a page")
+    ]
     out = tmp_path / "out"
     control.json("export", out, f"{tenant}/web")
     assert (out / tenant / "web.keys.yaml").read_text() == beside.read_text().replace(
@@ -147,7 +149,11 @@ def test_a_document_with_errors_stops_everything(control: Plane, flags: Path, te
 
 
 def test_apply_strict_stops_at_warnings(control: Plane, imported: Path) -> None:
-    edit(imported, "rules: [{when: 'segment(\"staff\")', serve: new}]", "rules: [{when: 'true', serve: new}, {when: 'a', serve: old}]")
+    edit(
+        imported,
+        "rules: [{when: 'segment(\"staff\")', serve: new}]",
+        "rules: [{when: 'true', serve: new}, {when: 'a', serve: old}]",
+    )
     assert control.burgee("apply", imported, "--strict", "--dry-run").exit_code == 1
     assert control.burgee("apply", imported, "--dry-run").exit_code == 0
 

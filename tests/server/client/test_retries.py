@@ -198,4 +198,3 @@ def test_places_are_checked_before_anything_is_asked() -> None:
     for arguments in (("history", "shop/web"), ("publish", "shop"), ("flags", "list", "a/b/c"), ("pause", "a//b")):
         result = burgee(*arguments, control="http://127.0.0.1:1", admin_key="")
         assert result.exit_code == 2, result.output
-
