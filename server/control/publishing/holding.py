@@ -20,7 +20,7 @@ from server.record.audit import INSTANCE, Actor, note
 from server.record.database import Transaction, is_paused, put_value
 from server.record.history import environment_row, get_version
 from server.record.projects import touch
-from server.record.tables import environments, projects, tenants
+from server.record.tables import canaries, environments, projects, tenants
 from server.types import EnvironmentId, ProjectId
 
 Told = list[tuple[ProjectId, int]]
@@ -99,8 +99,16 @@ async def _settle(tx: Transaction, scope: Scope) -> Told:
     rows = await tx.execute(
         select(environments.c.tenant, environments.c.project, environments.c.name)
         .add_columns(environments.c.version, environments.c.live_version, environments.c.pinned_version)
+        .add_columns(canaries.c.number)
         .join(projects, and_(projects.c.tenant == environments.c.tenant, projects.c.name == environments.c.project))
         .join(tenants, tenants.c.name == environments.c.tenant)
+        .join(
+            canaries,
+            (canaries.c.tenant == environments.c.tenant)
+            & (canaries.c.project == environments.c.project)
+            & (canaries.c.environment == environments.c.name),
+            isouter=True,
+        )
         .where(
             _in_scope(scope),
             environments.c.deleted_at.is_(None),
@@ -112,9 +120,9 @@ async def _settle(tx: Transaction, scope: Scope) -> Told:
         )
     )
     moved: set[ProjectId] = set()
-    for tenant, project, name, version, live, pinned in rows.all():
+    for tenant, project, name, version, live, pinned, on_trial in rows.all():
         wanted = version if pinned is None else max(pinned, live)
-        if wanted == live:
+        if wanted in (live, on_trial):
             continue
         here = _in_scope(Scope(tenant, project, name))
         await tx.execute(update(environments).where(here).values(live_version=wanted))

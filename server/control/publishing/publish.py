@@ -3,7 +3,7 @@
     prepared = await prepare_publish(desk, environment, expected=17)        compiled as 18; nothing has changed
     async with record.change() as tx:
         done = await commit(tx, prepared, by=actor)                         Committed(version=18, live=True, …)
-    if done.live: feed.changed(environment.project_id, done.number)         after the commit
+    if done.told: feed.changed(environment.project_id, done.number)         after the commit
 
 A commit is refused where somebody was quicker (StaleError): the snapshot has a number that is taken.
 """
@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import select
-
 from rules_compiler import Diagnostic
 from server.control.feed import Feed
 from server.control.publishing.candidate import Basis, Frozen, freeze, newest_snapshot, working_basis
@@ -24,16 +22,18 @@ from server.control.publishing.edits import edits_for, touched_parts
 from server.control.publishing.impact import Context, Impact, RecentContexts, impact_of
 from server.control.publishing.refusals import NeedsApprovalError
 from server.record.audit import Actor, note
+from server.record.canaries import plan_of
 from server.record.database import Record, Transaction
 from server.record.definitions import apply_edits, begin_edit, bodies_of, environment_names
 from server.record.drafts import PUBLISHED, Draft, change_draft
 from server.record.history import environment_row
-from server.record.tables import projects
+from server.record.projects import number_of
 from server.record.versions import StaleError, commit_version
 from server.sources.compiling import Compiler
-from server.types import EnvironmentId, ProjectId
+from server.types import EnvironmentId
 
 NO_IMPACT: Final = Impact(0)
+TRIED: Final = ("publish", "promote")  # kinds that a canary goes before; a rollback and a kill are for all at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Prepared:
 @dataclass(frozen=True, slots=True)
 class Committed:
     version: int
-    live: bool  # hosts are told to serve it: nothing is held
+    told: bool  # hosts are to hear of it: nothing is held
+    live: bool  # for all their workers: no canary goes first
     number: int  # of the project, for the feed
     diagnostics: tuple[Diagnostic, ...]
     changes: tuple[Change, ...]
@@ -100,11 +101,15 @@ async def commit(tx: Transaction, prepared: Prepared, *, by: Actor) -> Committed
         await change_draft(tx, prepared.draft, state=PUBLISHED)
     if not prepared.keeps_working_copy:
         await _edit_working_copy(tx, frozen, by)
-    live = await commit_version(tx, environment, expected=frozen.basis.newest, candidate=frozen.candidate, by=by)
+    canary = plan_of(row.settings) if frozen.candidate.kind in TRIED else None
+    told = await commit_version(
+        tx, environment, expected=frozen.basis.newest, candidate=frozen.candidate, by=by, canary=canary
+    )
     return Committed(
         version=frozen.candidate.number,
-        live=live,
-        number=await _number_of(tx, environment.project_id),
+        told=told,
+        live=(await environment_row(tx, environment)).live_version == frozen.candidate.number,
+        number=await number_of(tx, environment.project_id),
         diagnostics=frozen.diagnostics,
         changes=frozen.changes,
         impact=prepared.impact,
@@ -115,7 +120,7 @@ async def commit_alone(desk: Desk, prepared: Prepared, *, by: Actor) -> Committe
     """In a transaction of its own, and the feed is told."""
     async with desk.record.change() as tx:
         done = await commit(tx, prepared, by=by)
-    if done.live:
+    if done.told:
         desk.feed.changed(prepared.environment.project_id, done.number)
     return done
 
@@ -158,9 +163,3 @@ async def _edit_working_copy(tx: Transaction, frozen: Frozen, by: Actor) -> None
         await apply_edits(tx, project, edits, edited=edited, by=by)
         details = {"put": [f"{kind}s.{key}" for kind, key in sorted(edits.put)], "with": frozen.candidate.kind}
         await note(tx, by, "document.adjust", str(project), details, tenant=project.tenant)
-
-
-async def _number_of(tx: Transaction, project: ProjectId) -> int:
-    here = (projects.c.tenant == project.tenant) & (projects.c.name == project.project)
-    number: int = await tx.scalar(select(projects.c.number).where(here)) or 0
-    return number
