@@ -112,10 +112,20 @@ def write_project(folder: Path, project: ProjectId, document: Document, keys: Ke
         written.append(path)
     beside = key_file.path_of(folder, project)
     there = _keys_in(beside) if beside.is_file() else KeyFile(())
-    if keys is not None and keys != there:
-        key_file.write(beside, keys)
+    if keys is not None and (merged := _merged(there, keys)) != there:
+        key_file.write(beside, merged)
         written.append(beside)
     return tuple(written)
+
+
+def _merged(there: KeyFile, keys: KeyFile) -> KeyFile:
+    """A key that the file has too was made when the file says; one that only the file has stays."""
+    given = {each.selector: each for each in keys.keys}
+    known = tuple(
+        msgspec.structs.replace(given.pop(each.selector), created=each.created) if each.selector in given else each
+        for each in there.keys
+    )
+    return KeyFile((*known, *given.values()), keys.origins)
 
 
 def _content_of(path: Path) -> bytes:

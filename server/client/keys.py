@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from server.client.control import Control, path_of
+from server.client.problems import ControlError
 from server.sources import key_file
 from server.sources.key_file import KeyRecord
 from server.types import KeyKind, ProjectId
@@ -46,10 +47,11 @@ def key_changes(wanted: Sequence[KeyRecord], known: Sequence[KeyRecord]) -> KeyC
 def keys_of(control: Control, project: ProjectId, environments: Sequence[str]) -> tuple[KeyRecord, ...]:
     """Those of this one project, in the order they were made."""
     listed = control.pages(keys_path(project))
-    found = [_record(each, environments) for each in listed if each["project"] == project.project]
-    return tuple(
-        sorted((each for each in found if each.kind in IN_FILES), key=lambda each: (each.created, each.selector))
-    )
+    mine = [each for each in listed if each["project"] == project.project and each["kind"] in IN_FILES]
+    if any(each["sha256"] is None for each in mine):
+        raise ControlError("digests of keys are for admin keys of role admin or owner (hint: --no-keys)")
+    found = (_record(each, environments) for each in mine)
+    return tuple(sorted(found, key=lambda each: (each.created, each.selector)))
 
 
 def change_keys(control: Control, project: ProjectId, changes: KeyChanges) -> None:
@@ -57,7 +59,7 @@ def change_keys(control: Control, project: ProjectId, changes: KeyChanges) -> No
         control.post(keys_path(project), _body(project, each))
     for selector in changes.revoke:
         path = keys_path(project) + path_of(selector)
-        control.post(f"{path}/revoke", etag=control.get(path).etag)
+        control.post(f"{path}/revoke")
 
 
 def keys_path(project: ProjectId) -> str:
