@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -74,14 +75,19 @@ def _record(view: dict[str, Any], environments: Sequence[str]) -> KeyRecord:
             "sha256": view["sha256"],
             "kind": view["kind"],
             "environments": view["environments"] or list(environments),
-            "created": view["createdAt"],
+            "created": _seconds(view["createdAt"]),
             "name": view.get("name", ""),
-            "expires": view.get("expiresAt"),
-            "revoked": view.get("revokedAt"),
+            "expires": _seconds(view["expiresAt"]),
+            "revoked": _seconds(view["revokedAt"]),
         },
         KeyRecord,
     )
     return record
+
+
+def _seconds(moment: str | None) -> datetime | None:
+    """Whole ones, as in key files."""
+    return datetime.fromisoformat(moment).replace(microsecond=0) if moment is not None else None
 
 
 def _body(project: ProjectId, key: KeyRecord) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def set_flag(project: ProjectId, key: str, file: Any, as_json: bool) -> None:
     \b
     burgee flags set shop/web checkout checkout.yaml
     """
-    body = _definition(file.read(), file.name, as_json=as_json)
+    body = _definition(file.read(), getattr(file, "name", "stdin"), as_json=as_json)
     with asking(as_json=as_json) as control:
         found = control.find(_path(project, key))
         reply = control.put(_path(project, key), body, etag=found.etag if found else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,9 @@ def test_publish_history_and_rollback(control: Plane, web: str) -> None:
     rolled = control.burgee("rollback", f"{web}/production", "1", "-m", "it is missed")
     assert rolled.exit_code == 0 and f"{web}/production: version 4" in rolled.stderr
     history = control.json("history", f"{web}/production")
-    assert [each["number"] for each in history] == [4, 3, 2, 1]
+    assert [each["version"] for each in history] == [4, 3, 2, 1]
     assert "it is missed" in control.burgee("history", f"{web}/production").stdout
-    assert [each["number"] for each in control.json("history", f"{web}/production", "--limit", "2")] == [4, 3]
+    assert [each["version"] for each in control.json("history", f"{web}/production", "--limit", "2")] == [4, 3]
     difference = control.burgee("history", f"{web}/production", "--diff", "2", "4")
     assert difference.exit_code == 0 and difference.stdout == "  + banner\n"
 
@@ -53,7 +54,7 @@ def test_publish_history_and_rollback(control: Plane, web: str) -> None:
 def test_promote(control: Plane, web: str) -> None:
     dry = control.burgee("promote", web, "staging", "production", "--flag", "checkout", "--dry-run")
     assert dry.exit_code == 0 and '~ checkout\n      fallthrough: "old" -> "new"' in dry.stdout
-    assert [each["number"] for each in control.json("history", f"{web}/production")] == [1]
+    assert [each["version"] for each in control.json("history", f"{web}/production")] == [1]
     assert control.json("promote", web, "staging", "production", "--flag", "checkout")["version"] == 2
     assert control.burgee("promote", web, "moon", "production").exit_code == 3
 
@@ -77,10 +78,13 @@ def test_pause_and_pin(control: Plane, web: str) -> None:
         assert control.burgee("resume", place).exit_code == 0
         assert live() == newest + 1
     newest = live()
-    assert control.burgee("pin", f"{web}/production", "1").exit_code == 0
-    assert live() == 1
-    assert control.burgee("unpin", f"{web}/production").exit_code == 0
+    assert control.burgee("pin", f"{web}/production").exit_code == 0
+    control.json("publish", f"{web}/production")
     assert live() == newest
+    back = control.burgee("pin", f"{web}/production", "1")
+    assert back.exit_code == 3 and "never go back (hint: roll back)" in back.stderr
+    assert control.burgee("unpin", f"{web}/production").exit_code == 0
+    assert live() == newest + 1
 
 
 def test_drafts(control: Plane, web: str) -> None:
@@ -93,10 +97,10 @@ def test_drafts(control: Plane, web: str) -> None:
     another = control.json("keys", "new", "--tenant", web.partition("/")[0], "--kind", "admin", "--role", "editor")
     approved = control.burgee("drafts", "approve", f"{web}/production", made["id"], admin_key=another["key"])
     assert approved.exit_code == 0, approved.output
-    at = "2100-01-01T00:00:00Z"
+    at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     assert control.burgee("drafts", "schedule", f"{web}/production", made["id"], "--at", at).exit_code == 0
     assert control.burgee("drafts", "publish", f"{web}/production", made["id"]).exit_code == 0
-    assert control.json("history", f"{web}/production")[0]["number"] == 2
+    assert control.json("history", f"{web}/production")[0]["version"] == 2
     other = control.json("drafts", "create", f"{web}/production")
     assert control.burgee("drafts", "withdraw", f"{web}/production", other["id"]).exit_code == 0
     states = [each["state"] for each in control.json("drafts", "list", f"{web}/production")]

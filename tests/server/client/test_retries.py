@@ -19,7 +19,7 @@ from tests.server.client.test_folders import edit
 
 
 def versions(control: Plane, environment: str) -> list[int]:
-    return [each["number"] for each in control.json("history", environment)]
+    return [each["version"] for each in control.json("history", environment)]
 
 
 def test_a_publish_whose_answer_is_lost_is_done_once(control: Plane, imported: Path, tenant: str) -> None:
