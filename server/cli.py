@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from server.commands.audit_list import audit_group
 from server.commands.compile import compile_command
 from server.commands.drafts import drafts_group
 from server.commands.eval import eval_command
@@ -81,6 +82,7 @@ for _command in (
     environments_group,
     keys_group,
     hosts_command,
+    audit_group,
     version_command,
 ):
     main.add_command(_command)

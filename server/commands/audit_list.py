@@ -9,7 +9,12 @@ from server.commands.control import Place, asking, asks_control
 from server.commands.output import print_json, print_table
 
 
-@click.command("list")
+@click.group("audit")
+def audit_group() -> None:
+    """Look at who changed what."""
+
+
+@audit_group.command("list")
 @click.argument("tenant", type=Place(1, 1), required=False, metavar="[TENANT]")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="So many rows.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Only rows with a higher number.")
