@@ -24,7 +24,7 @@ from server.commands.inspect import inspect_command
 from server.commands.keys import keys_group
 from server.commands.lint import lint_command
 from server.commands.output import fail
-from server.commands.places import environments_group, hosts_command, projects_group, tenants_group
+from server.commands.places import environments_group, hosts_command, projects_group, status_command, tenants_group
 from server.commands.publish import kill_command, promote_command, publish_command, rollback_command
 from server.commands.serve import serve_command
 from server.commands.version import version_command
@@ -82,6 +82,7 @@ for _command in (
     environments_group,
     keys_group,
     hosts_command,
+    status_command,
     audit_group,
     version_command,
 ):

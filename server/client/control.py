@@ -146,7 +146,7 @@ class Control:
         """Was it done by the request whose answer was lost?"""
         if method == "DELETE":
             return status == 404
-        found = self.find(path) if status in (409, 412) else None
+        found = self.find(path) if status in (409, 412, 428) else None
         return found is not None and found.body == msgspec.to_builtins(wanted)
 
 

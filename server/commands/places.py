@@ -1,4 +1,4 @@
-"""`burgee tenants|projects|environments list|create`, and `burgee hosts`: what there is, and who has it."""
+"""`burgee tenants|projects|environments list|create`, `burgee hosts`, `burgee status`: what there is and who has it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,18 @@ def hosts_command(as_json: bool) -> None:
     \b
     burgee hosts
     """
-    _list("/hosts", ("name", "at", "workers", "source", "version", "held"), as_json=as_json)
+    _list("/hosts", ("name", "at", "workers", "source", "version", "projects", "held", "silent"), as_json=as_json)
+
+
+@click.command("status")
+@asks_control
+def status_command(as_json: bool) -> None:
+    """List the environments: the newest version, what hosts are told to serve, and which hosts lack it.
+
+    \b
+    burgee status
+    """
+    _list("/status", ("environment", "version", "liveVersion", "held", "missing"), as_json=as_json)
 
 
 def _list(path: str, columns: tuple[str, ...], *, as_json: bool) -> None:
@@ -125,6 +136,8 @@ def _words(member: str) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 

@@ -16,7 +16,8 @@ from server.commands.output import err, print_diagnostics, print_json
 from server.control.publishing.diff import Change
 from server.types import EnvironmentId, ProjectId
 
-LONGEST_WAIT = 300.0  # seconds
+LONGEST_WAIT = 60.0  # seconds; the control plane waits no longer
+NOT_EVERYWHERE = 4  # the exit code
 
 _message = click.option("--message", "-m", default="", help="Why, for the history.")
 _if_version = click.option(
@@ -27,7 +28,7 @@ _wait = click.option(
     type=click.FloatRange(0, LONGEST_WAIT),
     default=0.0,
     metavar="SECONDS",
-    help="Wait until every worker of every host has it.",
+    help="Wait until every worker of every host has it. Exit code 4: not in that time.",
 )
 
 
@@ -163,11 +164,24 @@ def _waiting(wait: float) -> dict[str, float]:
 
 
 def _say(environment: EnvironmentId, done: Any, wait: float, *, as_json: bool) -> None:
+    waited = done.get("waited")
     if as_json:
         print_json(done)
-        return
+        raise SystemExit(0 if waited is None or waited["done"] else NOT_EVERYWHERE)
     print_diagnostics(str(environment), msgspec.convert(done["diagnostics"], list[Diagnostic]))
     print_changes(msgspec.convert(done["changes"], list[Change]))
     print_impact(done["impact"])
     held = "" if done["live"] else ", which hosts do not have yet: it is paused or pinned, or a canary goes first"
     err().print(f"{environment}: version {done['version']}{held}", markup=False, style="green")
+    if waited is not None:
+        _say_who_has_it(waited)
+
+
+def _say_who_has_it(waited: Any) -> None:
+    for each in waited["hosts"]:
+        state = "has it" if each["done"] else "is held" if each["held"] else each.get("why") or "does not have it yet"
+        err().print(f"{each['host']}: {state}", markup=False, style="" if each["done"] else "yellow")
+    for name in waited["silent"]:
+        err().print(f"{name}: says nothing, and is not waited for", markup=False, style="yellow")
+    if not waited["done"]:
+        raise SystemExit(NOT_EVERYWHERE)

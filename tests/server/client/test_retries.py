@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.client.connection import Connection
+from server.client.connection import Answer, Connection, LostError
 from server.client.control import Control, path_of
 from server.client.problems import RefusedError
 from tests.server.client.cutting import cutting
@@ -48,6 +48,43 @@ def test_an_apply_whose_answers_are_lost_is_done_once(control: Plane, imported: 
         edit(imported, "new: two-pages", "new: three-pages") if method == b"PUT" else None
     assert versions(control, f"{tenant}/web/production") == [3, 2, 1]
     assert control.burgee("diff", imported).exit_code == 0
+
+
+def test_a_flag_whose_answer_is_lost_is_set(control: Plane, imported: Path, tenant: str) -> None:
+    """One that is new, and one that is replaced: done by the request whose answer was lost, and seen to be."""
+    for value in ("true", "false"):
+        with cutting(control.port, method=b"PUT") as proxy:
+            result = burgee(
+                *("flags", "set", f"{tenant}/web", "fresh", "-", "--retry-for", "60"),
+                stdin=f'{{"type": "boolean", "variants": {{"on": {value}}}, "fallthrough": "on"}}',
+                **{"control": f"http://127.0.0.1:{proxy.port}", "admin_key": control.key},
+            )
+        assert result.exit_code == 0, result.output
+        assert len(proxy.lost) == 1 and b"HTTP/1.1 20" in proxy.lost[0]
+    assert control.json("flags", "get", f"{tenant}/web", "fresh")["variants"] == {"on": False}
+
+
+def test_what_somebody_else_did_meanwhile_is_not_taken_for_ours(control: Plane, imported: Path, tenant: str) -> None:
+    """The answer is lost, and before it is asked again another makes something else of the flag."""
+    path = path_of("tenants", tenant, "projects", "web", "flags", "banner")
+    ours, theirs = ({"type": "boolean", "variants": {"on": value}, "fallthrough": "on"} for value in (True, False))
+    with Control(Connection(control.url), control.key) as client:
+        seen = client.get(path)
+        lost: list[str] = []
+
+        class Losing(Connection):
+            def send(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
+                answer = super().send(method, target, headers, body)
+                if method == "PUT" and not lost:
+                    lost.append(target)
+                    client.put(path, theirs, etag=answer.headers["etag"])
+                    raise LostError("cut")
+                return answer
+
+        with Control(Losing(control.url), control.key) as losing, pytest.raises(RefusedError) as refused:
+            losing.put(path, ours, etag=seen.etag)
+        assert lost and refused.value.status == 412
+        assert client.get(path).body == theirs
 
 
 def test_a_delete_whose_answer_is_lost_is_done(control: Plane, imported: Path, tenant: str) -> None:
