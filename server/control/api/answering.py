@@ -36,7 +36,7 @@ def handler_of(route: Route, parts: Parts) -> Callable[[web.Request], Awaitable[
         content = await _content_of(route, request, read_body)
         body = _body_of(route, content)
         once = idempotency.once_of(request, principal.selector, content) if route.method == "POST" else None
-        call = Call[Any, Any](parts, principal, request, path, body, query, once)
+        call: Call[Any, Any] = Call(parts, principal, request, path, body, query, once)
         if once is None:
             return _response_of(await route.handler(call))
         if (kept := await once.kept(parts.record)) is not None:
