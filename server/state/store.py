@@ -135,7 +135,7 @@ class Store:
     def _replace(self, record: ProjectRecord) -> None:
         """INVARIANT: its number rises with whatever is another now, so that edges know what they have not."""
         old = self._records.get(record.id)
-        if record == old:
+        if old is not None and msgspec.structs.replace(record, version=old.version) == old:
             return
         if old is not None and old.version and record.version <= old.version:
             record = msgspec.structs.replace(record, version=old.version + 1)
