@@ -101,7 +101,7 @@ async def _act(
         async def of_host(_: web.Request) -> Scope:
             return ALL  # who may open the socket may have all
 
-        app = control_plane(Parts(record, feed, compiler))
+        app = control_plane(Parts(record, feed, compiler, hosts=hosts))
         of_this_machine = web.Application(middlewares=[AnswerFailures()])
         for each, authorise in ((app, of_edge), (of_this_machine, of_host)):
             add_sync_routes(each, provider, authorise)

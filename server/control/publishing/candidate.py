@@ -19,7 +19,7 @@ from server.control.publishing.diff import Change, differences
 from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.refusals import DoesNotCompileError
 from server.diagnostics import summary_of
-from server.record.canaries import SECONDS, Plan
+from server.record.canaries import SECONDS, Plan, live_beside
 from server.record.database import Transaction
 from server.record.definitions import digest_of, document_of_project, environment_names
 from server.record.history import environment_row, get_version
@@ -69,12 +69,13 @@ class Frozen:
     changes: tuple[Change, ...]
 
 
-async def basis_of(tx: Transaction, environment: EnvironmentId) -> Basis:
-    """Raises LookupError."""
+async def basis_of(tx: Transaction, environment: EnvironmentId, *, beside_canary: bool = False) -> Basis:
+    """Raises LookupError. `beside_canary`: what is published is what is live, where the newest is only a canary."""
     row = await environment_row(tx, environment)
     newest, number = await next_version(tx, environment)
     rules = msgspec.convert(row.settings, Rules)
-    version = await get_version(tx, environment, newest) if newest else None
+    live = await live_beside(tx, environment) if beside_canary else None
+    version = await get_version(tx, environment, live or newest) if newest else None
     content = await document_of(tx, environment.project_id, version.document) if version is not None else None
     if version is None or content is None:
         names = await environment_names(tx, environment.project_id)
