@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from server.control.app import Parts, control_plane
 from server.control.canaries import Canaries
@@ -36,6 +37,8 @@ from server.sources.watcher import Progress
 from server.sync.edge_keys import scope_of
 from server.sync.from_record import RecordProvider
 from server.sync.provide import add_sync_routes
+from server.sync.redis_client import RedisClient, parse_address
+from server.sync.redis_relay import RedisRelay
 from server.sync.scope import ALL, Scope
 
 Result = TypeVar("Result")
@@ -82,6 +85,7 @@ async def _act(
     async with contextlib.AsyncExitStack() as stack:
         record = await _open(settings)
         stack.push_async_callback(record.close)
+        registry = CollectorRegistry()
         feed, compiler = Feed(), Compiler(settings.compile_workers)
         stack.callback(compiler.close)
         if settings.import_ is not None:
@@ -116,6 +120,10 @@ async def _act(
         loaded()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(provider.run())
+            if settings.redis is not None:
+                redis = RedisClient(parse_address(settings.redis))
+                stack.push_async_callback(redis.close)
+                tasks.create_task(RedisRelay(record, feed, redis, registry).run())
             tasks.create_task(hosts.run())
             tasks.create_task(canaries.run())
 
