@@ -3,8 +3,8 @@
 with calling(address, key, history, callers=4):
     …                          whatever happens to the server meanwhile
 
-An evaluation fails when it has no right answer within PATIENCE. A connection that its worker closed between two requests,
-as a worker that drains or is killed does, is opened again at once: another worker answers, and this is another caller.
+An evaluation fails when it has no right answer within PATIENCE. A connection that broke is opened again: another worker
+may answer, so this is another caller in the history.
 """
 
 from __future__ import annotations
