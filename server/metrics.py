@@ -8,6 +8,7 @@ itself it counts as it happens; what is served is read from the store when someb
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,15 +19,29 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from server.shared.page import BOUNDS, Block, Page
+from server.shared.page import BOUNDS, KEY_REASONS, LIMITS, ROUTE_NAMES, Block, Page
 from server.state.store import Store
 from server.types import SourceState
 from server.version import version
 
 Key = TypeVar("Key")
 
+REFUSALS = ("digest", "verify", "too_large", "backwards", "unreadable", "disk")
+
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PROPAGATION = (0.001, 0.0025, 0.005, *_SLOW)
+
+# What can be said of a request is there from the start, with 0: a series that appears with its first event has no rate
+# for it, and how many there are does not depend on what is asked.
+_GUARDED = (200, 401, 403, 429, 500, 503)  # of every route that asks for a key
+_WITH_BODY = (*_GUARDED, 400, 408, 413, 415)
+ANSWERS: Mapping[str, tuple[int, ...]] = {
+    "evaluate": _WITH_BODY,
+    "ofrep_flags": (*_WITH_BODY, 304),
+    "ofrep_flag": (*_WITH_BODY, 404),
+    "ofrep_events": (*_GUARDED, 400),
+    "none": (204, 403, 404, 405, 500),  # no such path or method, and preflights
+}
 
 
 class AgentMetrics:
@@ -38,12 +53,14 @@ class AgentMetrics:
         self.reloads = Counter(
             "burgee_reloads", "sources that changed, by what came of it", ["source", "outcome"], registry=registry
         )
+        for each in itertools.product(("document", "keys"), ("installed", "refused")):
+            self.reloads.labels(*each)
         self.compile_seconds = Histogram(
             "burgee_compile_duration_seconds", "one document, all environments", buckets=_SLOW, registry=registry
         )
         self.propagation_seconds = Histogram(
             "burgee_propagation_seconds",
-            "from the change of a document's file to every worker being able to see it",
+            "from the change of a document's file, or a publish, to every worker being able to see it",
             buckets=_PROPAGATION,
             registry=registry,
         )
@@ -55,6 +72,18 @@ class AgentMetrics:
         )
         self.lost_events = Counter(
             "burgee_telemetry_lost", "OpenTelemetry events that did not arrive", registry=registry
+        )
+        self.sync_refused = Counter(
+            "burgee_sync_refused", "records from elsewhere that were not installed", ["reason"], registry=registry
+        )
+        for reason in REFUSALS:
+            self.sync_refused.labels(reason)
+        self.sync_fetched = Counter("burgee_sync_fetched", "snapshots fetched", ["source"], registry=registry)
+        self.sync_gaps = Counter(
+            "burgee_sync_gaps", "records that came without the ones before them; nothing is lost", registry=registry
+        )
+        self.sync_missing = Counter(
+            "burgee_sync_missing", "projects that a source lists no more; they are kept", registry=registry
         )
         registry.register(_StoreCollector(store))
         registry.register(_WorkersCollector(page))
@@ -104,16 +133,17 @@ class _WorkersCollector(Collector):
         # The agent heartbeats without ever applying the journal; what has a position is a worker.
         workers = [each for each in blocks if each.pid and each.position]
         requests = CounterMetricFamily("burgee_http_requests", "requests answered", labels=["route", "status"])
-        for (route, status), count in _sums(each.requests() for each in blocks).items():
+        known = [(route, status) for route, statuses in ANSWERS.items() for status in statuses]
+        for (route, status), count in _sums(known, (each.requests() for each in blocks)).items():
             requests.add_metric([route, str(status or "other")], count)
         yield requests
         yield _durations(blocks)
         yield _counts("burgee_http_refused_keys", "requests refused for the key they presented", "why",
-                      _sums(each.refused_keys() for each in blocks))  # fmt: skip
+                      _sums(KEY_REASONS, (each.refused_keys() for each in blocks)))  # fmt: skip
         yield _counts("burgee_limited", "what went over a limit of its tenant; ..._warned was let pass", "limit",
-                      _sums(each.limited() for each in blocks))  # fmt: skip
+                      _sums(LIMITS, (each.limited() for each in blocks)))  # fmt: skip
         yield _counts("burgee_shed", "requests refused because the server had too many", "route",
-                      _sums(each.sheds() for each in blocks))  # fmt: skip
+                      _sums(ROUTE_NAMES[:-1], (each.sheds() for each in blocks)))  # fmt: skip
         for name, explanation, total in (
             ("burgee_evaluations", "flag evaluations", sum(each.evaluations for each in blocks)),
             ("burgee_snapshot_maps", "snapshots mapped by workers", sum(each.maps for each in blocks)),
@@ -148,8 +178,9 @@ class _WorkersCollector(Collector):
         yield memory
 
 
-def _sums(counts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
-    total: dict[Key, int] = {}
+def _sums(known: Iterable[Key], counts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
+    """Of what is known beforehand also where it is 0."""
+    total = dict.fromkeys(known, 0)
     for each in counts:
         for key, count in each.items():
             total[key] = total.get(key, 0) + count
@@ -165,10 +196,10 @@ def _counts(name: str, documentation: str, label: str, counts: Mapping[str, int]
 
 def _durations(blocks: Iterable[Block]) -> HistogramMetricFamily:
     """From the moment that a request is all there to its answer, for what the front answers; else from its head."""
-    routes: dict[str, tuple[list[int], float]] = {}
+    routes: dict[str, tuple[list[int], float]] = {route: ([0] * (len(BOUNDS) + 1), 0.0) for route in ROUTE_NAMES}
     for block in blocks:
         for route, (counts, seconds) in block.durations().items():
-            before, total = routes.get(route, ([0] * len(counts), 0.0))
+            before, total = routes[route]
             routes[route] = [a + b for a, b in zip(before, counts, strict=True)], total + seconds
     family = HistogramMetricFamily(
         "burgee_http_request_duration_seconds", "from a request to its answer", labels=["route"]

@@ -115,9 +115,10 @@ def new(
 @json_option
 def list_keys(tenants: Path, tenant: str, project: str, as_json: bool) -> None:
     """List the keys of a project; the keys themselves are not known."""
-    file = _read(key_file.path_of(tenants, ProjectId(tenant, project)), as_json=as_json)
+    path = key_file.path_of(tenants, ProjectId(tenant, project))
+    file, known = _read(path, as_json=as_json), _environments(path.parent, project)
     if as_json:
-        print_json([_row(each) for each in file.keys])
+        print_json([{**_row(each), "unknownEnvironments": _unknown(each, known)} for each in file.keys])
         return
     if not file.keys:
         err().print(f"{tenant}/{project} has no keys (hint: `burgee keys new` makes one)", markup=False)
@@ -125,7 +126,9 @@ def list_keys(tenants: Path, tenant: str, project: str, as_json: bool) -> None:
     table = Table("selector", "kind", "environments", "name", "created", "state", box=None, pad_edge=False)
     for each in file.keys:
         row = _row(each)
-        table.add_row(each.selector, each.kind, ", ".join(each.environments), each.name, row["created"], row["state"])
+        unknown = _unknown(each, known)
+        names = ", ".join(f"{name} (not in the document)" if name in unknown else name for name in each.environments)
+        table.add_row(each.selector, each.kind, names, each.name, row["created"], row["state"])
     out().print(table, markup=False)
 
 
@@ -154,17 +157,30 @@ def revoke(tenants: Path, tenant: str, project: str, selector: str, as_json: boo
 
 def _oddities(folder: Path, project: str, record: KeyRecord) -> Iterator[str]:
     """What may be a slip, and may be on its way: keys can be made before the document is there."""
-    document = next((path for suffix in DOCUMENT_SUFFIXES if (path := folder / f"{project}{suffix}").is_file()), None)
+    document = _document(folder, project)
     if document is None:
         yield f"{folder / project}.yaml is not there yet: the key opens nothing until it is"
         return
+    known = _environments(folder, project)
+    for name in _unknown(record, known):
+        yield f"{document} has no environment `{name}` (hint: it has {', '.join(f'`{each}`' for each in known or ())})"
+
+
+def _document(folder: Path, project: str) -> Path | None:
+    return next((path for suffix in DOCUMENT_SUFFIXES if (path := folder / f"{project}{suffix}").is_file()), None)
+
+
+def _environments(folder: Path, project: str) -> tuple[str, ...] | None:
+    """Of the document; None where it cannot be said."""
+    document = _document(folder, project)
     try:
-        known = environments_of(document.read_bytes())
+        return environments_of(document.read_bytes()) if document is not None else None
     except (OSError, CompileError):
-        return
-    for name in record.environments:
-        if name not in known:
-            yield f"{document} has no environment `{name}` (hint: it has {', '.join(f'`{each}`' for each in known)})"
+        return None
+
+
+def _unknown(record: KeyRecord, known: tuple[str, ...] | None) -> list[str]:
+    return [] if known is None else [each for each in record.environments if each not in known]
 
 
 def _read(path: Path, *, as_json: bool) -> KeyFile:

@@ -11,6 +11,7 @@ import time
 import msgspec
 from sqlalchemy import insert, or_, select, update
 
+from server.record.canaries import running_canaries
 from server.record.database import Transaction, epoch_of, next_number
 from server.record.tables import environments, keys, outbox, projects, versions
 from server.state.records import KeyGrant, ProjectRecord, Published
@@ -22,7 +23,7 @@ SUBJECT_TO_PROJECTS = (KeyKind.SERVER, KeyKind.CLIENT, KeyKind.EDGE)  # kinds of
 async def touch(tx: Transaction, project: ProjectId) -> int:
     """Its next number, which its hosts will be told; its row is locked until the transaction ends."""
     here = (projects.c.tenant == project.tenant) & (projects.c.name == project.project)
-    last = await tx.scalar(select(projects.c.number).where(here).with_for_update())
+    last = await tx.scalar(select(projects.c.number).where(here).with_for_update(key_share=True))
     if last is None:
         raise LookupError(f"there is no project `{project}`")
     number = next_number(await epoch_of(tx), last)
@@ -31,6 +32,12 @@ async def touch(tx: Transaction, project: ProjectId) -> int:
         insert(outbox).values(tenant=project.tenant, project=project.project, number=number, at=time.time())
     )
     return number
+
+
+async def number_of(tx: Transaction, project: ProjectId) -> int:
+    """The newest that hosts are to be told; 0: nothing."""
+    here = (projects.c.tenant == project.tenant) & (projects.c.name == project.project)
+    return await tx.scalar(select(projects.c.number).where(here)) or 0
 
 
 async def listing(tx: Transaction) -> dict[ProjectId, int]:
@@ -49,7 +56,12 @@ async def record_of(tx: Transaction, project: ProjectId) -> ProjectRecord | None
         return ProjectRecord(*project, version=row.number)
     published, origins, names = await _environments_of(tx, project)
     return ProjectRecord(
-        *project, environments=published, keys=await _keys_of(tx, project, names), origins=origins, version=row.number
+        *project,
+        environments=published,
+        keys=await _keys_of(tx, project, names),
+        origins=origins,
+        version=row.number,
+        canaries=await running_canaries(tx, project, published),
     )
 
 

@@ -55,15 +55,19 @@ class Catalog:
         budget: int,
         max_age: float = 0.0,
         most: int = 1 << 15,
+        workers: int = 1,
         complain: Callable[[str], None] = lambda about: None,
     ) -> None:
         """At most `budget` bytes in `most` snapshots are mapped: each takes a descriptor and a mapping.
+
+        `block` says which of so many `workers` this one is, and so which canaries are for it.
 
         `max_age` in seconds: older answers say that they are stale; 0: none does.
         """
         self._max_age = max_age
         self._page = page
         self._block = block
+        self._workers = workers
         self._budget = budget
         self._most = most
         self._complain = complain
@@ -76,7 +80,8 @@ class Catalog:
         self._origins: Counter[str] = Counter()  # over all projects and environments
         self._mapped: dict[EnvironmentId, Served] = {}  # roughly those first that nobody asked for longest
         self._mapped_bytes = 0
-        self._failed: dict[EnvironmentId, tuple[Published, float]] = {}
+        self._failed: dict[tuple[EnvironmentId, Published], float] = {}  # until when it is not tried again
+        self._newest: dict[EnvironmentId, int] = {}  # versions of canaries that this process has answered from
         self._retry_at = 0.0
         self._listeners: list[Callable[[Iterable[ProjectId]], None]] = []
         self._map_listeners: list[Callable[[Served], None]] = []
@@ -145,6 +150,11 @@ class Catalog:
         record = self._records.get(environment.project_id)
         return record.origins.get(environment.environment, ()) if record else ()
 
+    def allows(self, environment: EnvironmentId, origin: str) -> bool:
+        """May its pages use client keys for the environment?"""
+        listed = self.origins_of(environment)
+        return origin in listed or "*" in listed
+
     def knows_origin(self, origin: str) -> bool:
         """Is it allowed somewhere?"""
         return origin in self._origins or "*" in self._origins
@@ -159,7 +169,7 @@ class Catalog:
         published = self.published(environment)
         served = self._mapped.get(environment)
         if published is not None and (served is None or served.published != published):
-            return self._map(environment, published) or served
+            return self._map(environment, published) or served or self._instead(environment, published)
         if served is not None:
             served.used_at = time.monotonic()
         return served
@@ -175,12 +185,9 @@ class Catalog:
         return int(age) if age > self._max_age else None
 
     def published(self, environment: EnvironmentId) -> Published | None:
+        """What this process is to answer from: where a canary is for it, that one."""
         record = self._records.get(environment.project_id)
-        return (
-            next((each for each in record.environments if each.name == environment.environment), None)
-            if record
-            else None
-        )
+        return record.published(environment.environment, self._block.slot, self._workers) if record else None
 
     def _apply(self, record: ProjectRecord) -> None:
         old = self._records.get(record.id)
@@ -204,35 +211,49 @@ class Catalog:
             self._records[record.id] = record
             self._origins.update(itertools.chain.from_iterable(record.origins.values()))
         names = {each.name for each in record.environments}
-        for each in old.environments if old else ():
-            self._failed.pop(record.environment_id(each.name), None)
+        for each in old.snapshots if old else ():
+            self._failed.pop((record.environment_id(each.name), each), None)
             if each.name not in names:
+                self._newest.pop(record.environment_id(each.name), None)
                 self._let_go(record.environment_id(each.name))
 
     def _map(self, environment: EnvironmentId, published: Published) -> Served | None:
-        failed = self._failed.get(environment)
-        if failed is not None and failed[0] == published and time.monotonic() < failed[1]:
+        failed_until = self._failed.get((environment, published))
+        if failed_until is not None and time.monotonic() < failed_until:
             return None
         try:
             snapshot = self._files.map(environment, published)
         except (OSError, SnapshotError) as error:
-            self._failed[environment] = published, time.monotonic() + RETRY_SECONDS
+            self._failed[environment, published] = time.monotonic() + RETRY_SECONDS
             self._block.map_failures += 1
-            if failed is None or failed[0] != published:
+            if failed_until is None:
                 self._log.error("a snapshot cannot be mapped", environment=str(environment), why=str(error))
-                self._complain(str(environment))
+                self._complain(f"{environment}@{published.version}")
             return None
-        self._failed.pop(environment, None)
+        self._failed.pop((environment, published), None)
         self._let_go(environment)
         served = Served(environment, published, snapshot, self._page.cell(str(environment.project_id)))
         for each in self._map_listeners:
             each(served)
         self._mapped[environment] = served
+        if self._records[environment.project_id].canaries:
+            self._newest[environment] = published.version
         self._mapped_bytes += published.size
         self._block.maps += 1
         self._make_room(served)
         self._block.mapped, self._block.mapped_bytes = len(self._mapped), self._mapped_bytes
         return served
+
+    def _instead(self, environment: EnvironmentId, canary: Published) -> Served | None:
+        """The live one, where a canary cannot be mapped and this process has nothing yet.
+
+        INVARIANT: not where it has answered from that canary before: nobody goes back.
+        """
+        record = self._records.get(environment.project_id)
+        live = record.published(environment.environment) if record else None
+        if live is None or live == canary or live.version < self._newest.get(environment, 0):
+            return None
+        return self._map(environment, live)
 
     def _let_go(self, environment: EnvironmentId) -> None:
         served = self._mapped.pop(environment, None)

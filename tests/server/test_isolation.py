@@ -261,6 +261,10 @@ def test_what_each_credential_gets(server: Running, credentials: Keys, route: tu
         else:
             reply = server.request(route[0], row.path, body, headers | more)
         assert reply.status == row.expected[presented], reply.body
+        if presented == "two that differ" and not row.management:
+            assert "two different keys were presented" in reply.json["errorDetails"]
+        if row.management:
+            assert "aiohttp" not in reply.headers.get("server", "")
         if reply.status >= 400 and not row.management:
             assert SECRET.encode() not in reply.body
             assert "flags" not in reply.json and "results" not in reply.json and "value" not in reply.json

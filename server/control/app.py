@@ -1,0 +1,34 @@
+"""The control plane as an application: every route of the admin API, listed once.
+
+    control_plane(Parts(record, feed, compiler))   ->   aiohttp.web.Application
+
+Routes for hosts are added to it by server/sync/provide.py.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from server.control.api.answering import handler_of
+from server.control.api.frame import BASE, Route
+from server.control.parts import ControlSettings, Parts
+from server.control.problems import AnswerProblems
+from server.http.body import leave_expectation
+
+__all__ = ["ROUTES", "ControlSettings", "Parts", "control_plane"]
+
+# From what is above to what is below. Each module of server/control/api/ has its own as ROUTES.
+ROUTES: tuple[Route, ...] = ()
+
+
+def control_plane(parts: Parts) -> web.Application:
+    app = web.Application(middlewares=[AnswerProblems()], client_max_size=parts.settings.max_body_bytes)
+    for route in ROUTES:
+        app.router.add_route(
+            route.method,
+            BASE + route.path,
+            handler_of(route, parts),
+            name=route.name,
+            expect_handler=leave_expectation,
+        )
+    return app

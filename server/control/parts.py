@@ -1,0 +1,29 @@
+"""What the control plane is made of, for whoever answers a request.
+
+Parts(record, feed, compiler, ControlSettings())
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from server.control.feed import Feed
+from server.record.database import Record
+from server.sources.compiling import Compiler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSettings:
+    """Those of the server's settings that the control plane reads."""
+
+    max_body_bytes: int = 16 << 20
+    body_timeout: float = 30.0  # seconds for a whole body to arrive
+    webhook_allow: tuple[str, ...] = ()  # networks (CIDR) that webhooks may reach although they are not public
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    record: Record
+    feed: Feed
+    compiler: Compiler
+    settings: ControlSettings = field(default_factory=ControlSettings)
