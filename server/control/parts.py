@@ -6,8 +6,10 @@ Parts(record, feed, compiler, ControlSettings())
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from server.control.feed import Feed
+from server.control.publishing.impact import RecentContexts
 from server.record.database import Record
 from server.sources.compiling import Compiler
 
@@ -18,6 +20,7 @@ class ControlSettings:
 
     max_body_bytes: int = 16 << 20
     body_timeout: float = 30.0  # seconds for a whole body to arrive
+    evaluations: Path | None = None  # the counts of this host's agent (server/evaluations/database.py)
     webhook_allow: tuple[str, ...] = ()  # networks (CIDR) that webhooks may reach although they are not public
 
 
@@ -27,3 +30,4 @@ class Parts:
     feed: Feed
     compiler: Compiler
     settings: ControlSettings = field(default_factory=ControlSettings)
+    contexts: RecentContexts = field(default_factory=RecentContexts)  # for the impact of drafts

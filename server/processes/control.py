@@ -18,6 +18,7 @@ from typing import TypeVar
 import structlog
 from aiohttp import web
 
+from server.control.app import Parts, control_plane
 from server.control.canaries import Canaries
 from server.control.feed import Feed
 from server.control.host_reports import add_host_routes
@@ -96,7 +97,7 @@ async def _act(
         async def of_host(_: web.Request) -> Scope:
             return ALL  # who may open the socket may have all
 
-        app = web.Application(middlewares=[AnswerFailures()])
+        app = control_plane(Parts(record, feed, compiler))
         of_this_machine = web.Application(middlewares=[AnswerFailures()])
         for each, authorise in ((app, of_edge), (of_this_machine, of_host)):
             add_sync_routes(each, provider, authorise)
