@@ -3,6 +3,16 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.services import (  # noqa: F401  fixtures of all tests
+    database_url,
+    own_postgres,
+    own_redis,
+    postgres_server,
+    postgres_url,
+    redis_server,
+    redis_url,
+)
+
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 settings.register_profile("ci", deadline=None, suppress_health_check=SLOW_IS_FINE)
