@@ -22,7 +22,7 @@ SUBJECT_TO_PROJECTS = (KeyKind.SERVER, KeyKind.CLIENT, KeyKind.EDGE)  # kinds of
 async def touch(tx: Transaction, project: ProjectId) -> int:
     """Its next number, which its hosts will be told; its row is locked until the transaction ends."""
     here = (projects.c.tenant == project.tenant) & (projects.c.name == project.project)
-    last = await tx.scalar(select(projects.c.number).where(here).with_for_update())
+    last = await tx.scalar(select(projects.c.number).where(here).with_for_update(key_share=True))
     if last is None:
         raise LookupError(f"there is no project `{project}`")
     number = next_number(await epoch_of(tx), last)
