@@ -41,8 +41,8 @@ async def back_up(record: Record, path: Path, progress: Progress = lambda what, 
             schema=newest_revision(),
             epoch=await epoch_of(tx),
             created_at=round(time.time(), 3),
-            columns={table.name: table.columns.keys() for table in tables},
-            counts={table.name: await tx.scalar(select(func.count()).select_from(table)) or 0 for table in tables},
+            columns={str(table.name): [str(each.name) for each in table.columns] for table in tables},
+            counts={str(table.name): await tx.scalar(select(func.count()).select_from(table)) or 0 for table in tables},
         )
         done, total = 0, sum(header.counts.values())
         with writing(path) as writer:
@@ -51,7 +51,7 @@ async def back_up(record: Record, path: Path, progress: Progress = lambda what, 
                 ordered = select(table).order_by(*table.primary_key.columns)
                 async with tx.stream(ordered.execution_options(yield_per=_PAGE)) as result:
                     async for rows in result.partitions():
-                        writer.rows(table.name, [list(row) for row in rows])
+                        writer.rows(str(table.name), [list(row) for row in rows])
                         done += len(rows)
                         progress(table.name, done, total)
     return header

@@ -106,7 +106,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Rows]]:
         for content, digest in frames:
             try:
                 table, rows = msgspec.msgpack.decode(content, type=tuple[str, Rows])
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 raise BackupError("the file is damaged") from None
             if table == END:
                 if [[digest.hex()]] != rows or counts != header.counts or next(frames, None) is not None:
@@ -125,7 +125,7 @@ def _header_of(content: bytes) -> Header:
         if found.get("format") != FORMAT:
             raise BackupError(f"the backup has format {found.get('format')}, this program knows format {FORMAT}")
         return msgspec.convert(found, Header)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a ValidationError is one
         raise BackupError("the file is damaged") from None
 
 
