@@ -9,7 +9,10 @@ from typing import Any
 
 import click
 
+from server.commands.audit import audit_group
+from server.commands.backup import backup_command, restore_command
 from server.commands.compile import compile_command
+from server.commands.db import db_group
 from server.commands.eval import eval_command
 from server.commands.explain import explain_command
 from server.commands.inspect import inspect_command
@@ -53,6 +56,10 @@ for _command in (
     inspect_command,
     serve_command,
     keys_group,
+    db_group,
+    backup_command,
+    restore_command,
+    audit_group,
     version_command,
 ):
     main.add_command(_command)
