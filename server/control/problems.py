@@ -73,6 +73,10 @@ def not_found() -> ProblemError:
     return ProblemError(404, "not-found", "there is nothing here, or not for this key")
 
 
+def forbidden(detail: str) -> ProblemError:
+    return ProblemError(403, "forbidden", detail)
+
+
 def exists(what: str, name: str) -> ProblemError:
     return ProblemError(409, "exists", f"there is a {what} `{name}` already")
 

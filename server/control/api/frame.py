@@ -14,8 +14,8 @@ it does before `call.change`, the one transaction: the change, its audit row, an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -72,6 +72,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     kept: Any = None  # in place of `value` where the answer is given again: without what is shown once
 
+    def at(self, location: str) -> Answer:
+        return replace(self, location=location)
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -126,6 +129,9 @@ class Call(Generic[Body, Query]):
         """Hosts hear of it once the change is committed; `number` is what `touch` gave."""
         self._told.append((project, number))
 
+    def tell_all(self, told: Iterable[tuple[ProjectId, int]]) -> None:
+        self._told.extend(told)
+
     async def change(self, work: Work) -> Answer:
         """Does the work in one transaction. Raises what it raises; nothing was changed then."""
         try:
@@ -146,3 +152,9 @@ def found(row: Item | None) -> Item:
     if row is None:
         raise not_found()
     return row
+
+
+def page_of(items: Sequence[Item], limit: int, cursor: Callable[[Item], str]) -> Page[Item]:
+    """Of rows that were asked for one more than the limit."""
+    shown = tuple(items[:limit])
+    return Page(shown, cursor(shown[-1]) if len(items) > limit else None)
