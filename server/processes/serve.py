@@ -76,7 +76,18 @@ def serve(
         if inherited.slot == CONTROL:
             told = announce_once if control_only else (lambda: None)
             over_tcp, over_unix = sockets.control
-            uvloop.run(control(settings, block, over_tcp, over_unix, **pipes, loaded=told, progress=progress))
+            uvloop.run(
+                control(
+                    settings,
+                    block,
+                    over_tcp,
+                    over_unix,
+                    sockets.management if control_only else None,
+                    **pipes,
+                    loaded=told,
+                    progress=progress,
+                )
+            )
             return
         if inherited.slot == AGENT:
             assert sockets.management is not None
