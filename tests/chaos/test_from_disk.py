@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_all_is_down_and_each_worker_is_killed_in_turn(through_redis: World) -> 
         assert violations(history) == []
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "torn": lambda content: content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
     "flipped": lambda content: content[:300] + bytes([content[300] ^ 1]) + content[301:],
     "truncated": lambda content: content[:-100],

@@ -293,7 +293,7 @@ def recorded_newest(it: World) -> int:
 
 
 def probe(host: Host, key: str) -> list[Answer] | None:
-    """One answer over each of many connections, so of every worker, but for a chance of one in thousands. None: not so."""
+    """One answer over each of many connections, so of every worker, but by rare chance. None: not all answer."""
     history = History()
     caller = Caller(host.data_address, key, history, host.name)
     caller.killing.set()
