@@ -22,6 +22,7 @@ from tests.chaos.world import Host, World, scaled, until
 
 MUTANTS = scaled(300, 10_000)
 AT_ONCE = 25
+MOST = 15  # of these: some are refused without a count of their own, as what is not there
 REAL = ProjectId("shop", "web")
 FAR_AWAY = 1 << 40  # numbers that the relay will not come to
 
@@ -121,13 +122,14 @@ def test_poisoned_snapshots_are_refused_one_by_one(through_redis: World) -> None
         for _ in poisoned(client, blob, good):
             seen = refusals(far)
             until(lambda seen=seen: refusals(far) > seen, "they are looked at")  # type: ignore[misc]
+                seen = refusals(far)
         looked_at = refusals(far) - before
         client.flushall()  # what is good comes again
     assert violations(history) == []
     assert agents == {host.name: host.slots("burgee-agent") for host in it.hosts}, "an agent ended"
-    rows = {each["environment"] for host in it.hosts for each in host.status()["environments"] if each["version"]}
+    rows = {each["environment"] for host in it.hosts for each in host.status()["environments"] if each.get("version")}
     assert rows == {"shop/web/production"}, "one was installed"
-    assert looked_at >= MUTANTS / AT_ONCE
+    assert looked_at >= MUTANTS * MOST / AT_ONCE
     with it.run() as history:
         time.sleep(0.5)
     assert violations(history) == [], "all goes on as before"
