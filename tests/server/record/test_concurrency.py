@@ -126,7 +126,7 @@ def test_the_chain_of_what_belongs_to_no_tenant_has_many_writers(url: str) -> No
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_who_holds_one_environment_delays_no_other(url: str) -> None:
     async def run() -> None:
         record = await open_record(url)
@@ -143,7 +143,7 @@ def test_who_holds_one_environment_delays_no_other(url: str) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_two_processes_share_one_file(url: str) -> None:
     async def run() -> None:
         record = await open_record(url)
