@@ -42,6 +42,22 @@ def blank(number: int, message: str) -> Candidate:
     return Candidate(number, content, digest, content, digest, flags=1, message=message)
 
 
+ONE_THAT_IS_KILLED = """
+import asyncio, sys
+from server.record.database import open_record
+from tests.server.record.rows import PRODUCTION
+from tests.server.record.test_concurrency import edit
+
+async def run():
+    record = await open_record(sys.argv[1])
+    for number in range(100_000):
+        if await edit(record, PRODUCTION, f"{number}"):
+            print(number, flush=True)
+
+asyncio.run(run())
+"""
+
+
 async def edit(record: Record, environment: EnvironmentId, message: str) -> bool:
     """Was this one first?"""
     async with record.look() as tx:
@@ -160,6 +176,33 @@ def test_two_processes_share_one_file(url: str) -> None:
             others = int(second.stdout.read())
         assert others >= 1 and wins >= 1
         await assert_whole(record, wins + others)
+        await record.close()
+
+    asyncio.run(run())
+
+
+def test_what_was_acknowledged_survives_its_process(url: str) -> None:
+    """Killed wherever it is: what it said is there, and there is no half of a change."""
+
+    async def run() -> None:
+        record = await open_record(url)
+        async with record.change() as tx:
+            await add_environments(tx, PRODUCTION)
+        acknowledged: list[str] = []
+        for _ in range(4):
+            command = [sys.executable, "-c", ONE_THAT_IS_KILLED, url]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    acknowledged.append(line.strip())
+                    if len(acknowledged) % 10 == 0:
+                        process.kill()
+        async with record.look() as tx:
+            made = (await tx.scalars(select(versions.c.message).order_by(versions.c.number))).all()
+        found = iter(made)
+        assert all(each in found for each in acknowledged), "in the order of the acknowledgements"
+        assert len(acknowledged) >= 40
+        await assert_whole(record, len(made))
         await record.close()
 
     asyncio.run(run())
