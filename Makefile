@@ -41,8 +41,8 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(SOURCES)
 	$(PIP) --no-build-isolation --editable '.[test,dev]'
 	@touch $@
 
-serve: build ## start a server with the sample tenants on 127.0.0.1:8080 (management: 8081)
-	@$(BIN)/burgee serve --tenants examples/tenants --state build/state --log-format text --print-examples
+serve: build ## start everything with the sample tenants on 127.0.0.1:8080 (management: 8081, admin API: 8082)
+	@$(BIN)/burgee serve --import examples/tenants --state build/server --log-format text --print-examples
 
 test: build ## run all tests
 	$(BIN)/python -m pytest -q

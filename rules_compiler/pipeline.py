@@ -88,20 +88,54 @@ def lint(document: bytes | Mapping[str, Any], *, dialect: str = "burgee") -> lis
         return [*report.diagnostics, _internal(error)]
 
 
+def check(
+    document: bytes | Mapping[str, Any], *, environment: str, version: int = 0, flag_set_id: str = ""
+) -> tuple[bytes | None, list[Diagnostic]]:
+    """compile_flags and lint of one environment in one go: no snapshot where there is an error. Raises nothing.
+
+    Warnings about what all environments share are there only where the document has no other one.
+    """
+    report = Report()
+    source: dialects.Source | None = None
+    blob: bytes | None = None
+    begin_compilation()
+    try:
+        if not 0 <= version < 2**64:
+            report.error("B902", "", f"version {version} is not from 0 to 2^64 - 1")
+        source = _read(document, "burgee", report)
+        lowered = source.environment(environment, report) if source is not None else None
+        if source is not None and lowered is not None:
+            everywhere = EVERYWHERE if len(source.environments) > 1 else ()
+            planned, found = plan_environment(lowered, report), Report()
+            _warn(lowered, planned, found)
+            report.extend(each for each in found.diagnostics if each.code not in everywhere)
+            if not report.has_errors:
+                plans = [each.plan for each in planned]
+                blob = generate(lowered, plans, version=version, flag_set_id=flag_set_id)
+    except CompileError as error:
+        report.extend(error.diagnostics)
+    except Exception as error:
+        report.add(_internal(error))
+    return blob, _with_lines(report, source)
+
+
 def _findings(source: dialects.Source, environment: str) -> tuple[Diagnostic, ...]:
     found = Report()
     begin_compilation()
     lowered = source.environment(environment, found)
-    if lowered is None:
-        return found.diagnostics
-    segments = inline_all(lowered, found)
-    for planned in plan_environment(lowered, found):
-        found.extend(planned.warnings())
-    for key, segment in lowered.segments.items():
+    if lowered is not None:
+        _warn(lowered, plan_environment(lowered, found), found)
+    return found.diagnostics
+
+
+def _warn(environment: ir.Environment, planned: list[PlannedFlag], report: Report) -> None:
+    segments = inline_all(environment, report)
+    for each in planned:
+        report.extend(each.warnings())
+    for key, segment in environment.segments.items():
         scope, unused = Scope(segments, segment.place), Report()
         condition = segments[key].when
-        find_empty_segment(segment, _passed(CONDITION_PASSES[1:], condition, scope, unused), found)
-    return found.diagnostics
+        find_empty_segment(segment, _passed(CONDITION_PASSES[1:], condition, scope, unused), report)
 
 
 def plan_environment(environment: ir.Environment, report: Report) -> list[PlannedFlag]:

@@ -26,6 +26,8 @@ from server.version import version
 
 Key = TypeVar("Key")
 
+REFUSALS = ("digest", "verify", "too_large", "backwards", "unreadable", "disk")
+
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PROPAGATION = (0.001, 0.0025, 0.005, *_SLOW)
 
@@ -58,7 +60,7 @@ class AgentMetrics:
         )
         self.propagation_seconds = Histogram(
             "burgee_propagation_seconds",
-            "from the change of a document's file to every worker being able to see it",
+            "from the change of a document's file, or a publish, to every worker being able to see it",
             buckets=_PROPAGATION,
             registry=registry,
         )
@@ -70,6 +72,21 @@ class AgentMetrics:
         )
         self.lost_events = Counter(
             "burgee_telemetry_lost", "OpenTelemetry events that did not arrive", registry=registry
+        )
+        self.sync_refused = Counter(
+            "burgee_sync_refused", "records from elsewhere that were not installed", ["reason"], registry=registry
+        )
+        for reason in REFUSALS:
+            self.sync_refused.labels(reason)
+        self.sync_fetched = Counter("burgee_sync_fetched", "snapshots fetched", ["source"], registry=registry)
+        self.sync_gaps = Counter(
+            "burgee_sync_gaps", "records that came without the ones before them; nothing is lost", registry=registry
+        )
+        self.sync_missing = Counter(
+            "burgee_sync_missing", "projects that a source lists no more; they are kept", registry=registry
+        )
+        self.canary_complaints = Counter(
+            "burgee_canary_complaints", "canaries that fare worse here than what is live", registry=registry
         )
         registry.register(_StoreCollector(store))
         registry.register(_WorkersCollector(page))
@@ -105,6 +122,9 @@ class _StoreCollector(Collector):
             "the longest that anything served has not been what its source says",
             time.monotonic() - min([*behind, store.confirmed_at]),
         )
+        running = [each for project in projects for each in store.record(project).canaries]
+        yield _gauge("burgee_canaries", "environments with a version that some workers try", len(running))
+        yield _gauge("burgee_held", "1 while nothing is installed, whatever is published", int(store.held()))
         yield _gauge("burgee_ready", "1 when every project has been tried once", int(store.ready))
 
 

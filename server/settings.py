@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -27,10 +27,22 @@ def _setting(default: Any, explanation: str, *, least: float | None = None, most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    tenants: Path = field(metadata={"help": "folder with a folder per tenant", "least": None, "most": 0})
+    tenants: Path | None = _setting(
+        None, "serve this folder, which has a folder per tenant, and no control plane beside it"
+    )
+    database: str | None = _setting(
+        None, "the record: sqlite:///… or postgresql://…; by default a file record.db in the state folder"
+    )
+    import_: Path | None = _setting(None, "folder of tenants that fills the record while it is empty")
+    redis: str | None = _setting(None, "redis://…, through which control planes tell many hosts what is published")
+    upstream: str | None = _setting(
+        None, "serve what another Burgee has, by its URL (or unix:/path/control.sock); no control plane here"
+    )
+    upstream_key_file: Path | None = _setting(None, "file with the edge key for it, or several, one a line")
+    control_host: str = _setting("127.0.0.1", "address of the control plane: the admin API, and what edges ask")
+    control_port: int = _setting(8082, "port of the control plane; 0 for any free one", least=0, most=65535)
     state: Path | None = _setting(
-        None,
-        "folder for compiled snapshots, kept over restarts; by default one for --tenants in the user's state folder",
+        None, "folder for the record and for snapshots, kept over restarts; by default one in the user's state folder"
     )
     workers: int = _setting(0, "processes that answer; 0 for one per CPU", least=0, most=256)
     host: str = _setting("127.0.0.1", "address of the data plane; 0.0.0.0 for every interface")
@@ -93,13 +105,24 @@ class Settings:
     access_log: bool = _setting(False, "log every request (without bodies, keys or queries)")
 
     def state_folder(self) -> Path:
-        """--state; else systemd's choice; else the XDG base directory, a folder for each folder of tenants."""
+        """--state; else systemd's choice; else one in the XDG base directory, for each folder or upstream."""
         if self.state is not None:
             return self.state
         if chosen := os.environ.get("STATE_DIRECTORY"):
             return Path(chosen)
         base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        return Path(base) / "burgee" / hashlib.sha256(str(self.tenants.resolve()).encode()).hexdigest()[:16]
+        if self.tenants is None and self.upstream is None:
+            return Path(base) / "burgee" / "server"
+        source = self.upstream if self.tenants is None else str(self.tenants.resolve())
+        return Path(base) / "burgee" / hashlib.sha256(str(source).encode()).hexdigest()[:16]
+
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.state_folder().absolute() / 'record.db'}"
+
+    @property
+    def has_control_plane(self) -> bool:
+        """Is there one in this server?"""
+        return self.tenants is None and self.upstream is None
 
     def worker_count(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
@@ -108,16 +131,25 @@ class Settings:
 def variable_of(name: str) -> str:
     """The environment variable of a setting.
 
-    >>> variable_of("max_body_bytes")
-    'BURGEE_MAX_BODY_BYTES'
+    >>> variable_of("max_body_bytes"), variable_of("import_")
+    ('BURGEE_MAX_BODY_BYTES', 'BURGEE_IMPORT')
     """
-    return f"BURGEE_{name.upper()}"
+    return f"BURGEE_{name.rstrip('_').upper()}"
 
 
-def options() -> list[click.Option]:
-    """The settings as options of a click command, in the order of the dataclass."""
+def flag_of(name: str) -> str:
+    """
+    >>> flag_of("max_body_bytes")
+    '--max-body-bytes'
+    """
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
+def options(only: Collection[str] = ()) -> list[click.Option]:
+    """The settings (or some of them) as options of a click command, in the order of the dataclass."""
     kinds: Mapping[str, Any] = get_type_hints(Settings)
-    return [_option(each.name, kinds[each.name], each.default, each.metadata) for each in fields(Settings)]
+    chosen = [each for each in fields(Settings) if not only or each.name in only]
+    return [_option(each.name, kinds[each.name], each.default, each.metadata) for each in chosen]
 
 
 class _Finite(click.FloatRange):
@@ -129,12 +161,12 @@ class _Finite(click.FloatRange):
 
 
 def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> click.Option:
-    flag = f"--{name.replace('_', '-')}"
+    flag = flag_of(name)
     least, most = metadata["least"], metadata["most"]
     kind_of: dict[Any, Any] = {
-        Path: click.Path(file_okay=False, path_type=Path),
         Path | None: click.Path(path_type=Path),
         str: click.STRING,
+        str | None: click.STRING,
         int: click.IntRange(min=least, max=int(most)),
         float: _Finite(min=least, max=most),
         bool: click.BOOL,
@@ -142,13 +174,12 @@ def _option(name: str, kind: Any, default: Any, metadata: Mapping[str, Any]) -> 
         LogLevel: click.Choice(["debug", "info", "warning", "error"]),
         QuotaMode: click.Choice(["enforce", "warn"]),
     }
-    # A required option must not be given a default at all: to click, None is one.
-    presence: dict[str, Any] = {"required": True} if default is MISSING else {"default": default, "show_default": True}
     return click.Option(
-        [f"{flag}/--no-{flag[2:]}" if kind is bool else flag],
+        [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, name],
         type=kind_of[kind],
         envvar=variable_of(name),
         show_envvar=True,
         help=metadata["help"],
-        **presence,
+        default=default,
+        show_default=True,
     )

@@ -15,6 +15,7 @@ from server.commands.output import err, fail, json_option, print_json
 from server.logs import configure_logs
 from server.processes.serve import Addresses, serve
 from server.quotas import QuotasError
+from server.record.database import RecordError
 from server.settings import Settings, options
 
 EXAMPLES = "examples.txt"
@@ -23,12 +24,13 @@ EXAMPLES = "examples.txt"
 def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
     settings = Settings(**given)
     configure_logs(settings.log_format, settings.log_level)
-    examples = settings.tenants / EXAMPLES
+    folder = settings.tenants or settings.import_
+    examples = folder / EXAMPLES if folder else None
 
     def announce(addresses: Addresses) -> None:
         if as_json:
             print_json(addresses)
-        elif print_examples and examples.is_file():
+        elif print_examples and examples and examples.is_file():
             click.echo(_filled_in(examples, addresses))
         sys.stdout.flush()
 
@@ -46,7 +48,7 @@ def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
         status = serve(settings, announce=announce, progress=progress)
     except (OSError, ssl.SSLError) as error:
         fail(_why_not(error), as_json=as_json)
-    except QuotasError as error:
+    except (QuotasError, RecordError) as error:
         fail(str(error), as_json=as_json)
     sys.exit(status)
 
@@ -60,9 +62,9 @@ def _why_not(error: OSError) -> str:
 
 def _filled_in(examples: Path, addresses: Addresses) -> str:
     text = examples.read_text()
-    return text.replace("http://127.0.0.1:8080", addresses["data"]).replace(
-        "http://127.0.0.1:8081", addresses["management"]
-    )
+    for each, port in (("data", 8080), ("management", 8081), ("control", 8082)):
+        text = text.replace(f"http://127.0.0.1:{port}", addresses.get(each, ""))
+    return text
 
 
 serve_command = click.Command(
@@ -76,6 +78,7 @@ serve_command = click.Command(
             help=f"Print the folder's {EXAMPLES} once it is served, with the right ports.",
         ),
     ],
-    help="Serve a folder of tenants until SIGTERM. SIGHUP reads every file again.",
+    help="Serve until SIGTERM: a control plane with its record, and what is published there; or a folder of tenants "
+    "(--tenants), or what another Burgee has (--upstream). SIGHUP replaces every process, one after the other.",
 )
 json_option(serve_command)

@@ -1,6 +1,6 @@
 """The agent: the composition root of everything that does not answer evaluations.
 
-journal -> store -> watcher, compiler, publisher -> shared page; workers' counts -> database; and the management port
+journal -> store -> source (sources.py) -> publisher -> shared page; workers' counts -> database; the management port
 """
 
 from __future__ import annotations
@@ -28,29 +28,39 @@ from server.http.management import Management
 from server.metrics import AgentMetrics
 from server.processes.inherited import LEAVE, leave_with
 from server.processes.sockets import Doors
+from server.processes.sources import Source, askers_of, source_kind, source_of
 from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Block, Page
-from server.sources.compiling import Compiler
-from server.sources.project import Project
-from server.sources.watcher import Progress, Watcher
+from server.sources.watcher import Progress
 from server.state.catalog import JOURNAL
 from server.state.journal import Journal
+from server.state.origin import FOLDER, HOLD, NOTHING, note_source, noted_source
 from server.state.publisher import Publisher
 from server.state.records import ProjectRecord
 from server.state.snapshots import SnapshotFiles
 from server.state.store import Store
-from server.types import EnvironmentId, ProjectId
+from server.sync.reporting import Reporter, Standing, host_name
+from server.sync.trials import Trials
+from server.types import EnvironmentId
 
 BEAT = 1.0  # seconds
 LOCK = "lock"  # a file of the state folder; its time is when the sources were last looked at
 
 
 def management_plane(
-    store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, quotas: Quotas, export: Export
+    store: Store,
+    publisher: Publisher,
+    page: Page,
+    metrics: AgentMetrics,
+    quotas: Quotas,
+    export: Export,
+    *,
+    workers: int = 1,
+    source: str = "folder",
 ) -> web.Application:
     app = web.Application(middlewares=[AnswerFailures()])
-    management = Management(store, publisher, page, metrics, quotas)
+    management = Management(store, publisher, page, metrics, quotas, workers=workers, source=source)
     app.router.add_get("/healthz", management.healthz)
     app.router.add_get("/readyz", management.readyz)
     app.router.add_get("/metrics", management.metrics)
@@ -72,12 +82,16 @@ async def act(
     loaded: Callable[[], None],
     progress: Progress | None = None,
 ) -> None:
-    """Publish what the folder says until LEAVE. Raises OSError when the state folder is no use."""
+    """Publish what its source says until LEAVE. Raises OSError when the state folder is no use."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(LEAVE, stop.set)
     leave_with(alive, stop)
     state = settings.state_folder()
+    if settings.tenants is not None:
+        note_source(state, FOLDER)
+    elif noted_source(state) == NOTHING:
+        note_source(state, NOTHING)  # or the journal would be taken for a folder's
     journal, files = Journal(state, page.position), SnapshotFiles(state)
     if journal.damage:
         structlog.get_logger("agent").error(
@@ -88,28 +102,29 @@ async def act(
     metrics = AgentMetrics(store, page)
     if not page.confirmed_at:  # the first agent: what is on disk is as old as the last look of the server before
         page.confirmed_at = time.monotonic() - max(0.0, time.time() - (state / LOCK).stat().st_mtime)
-    compiler = Compiler(settings.compile_workers)
     series = _series(settings, store, metrics)
 
     def heard(message: Counted) -> None:
         metrics.lost_counts.inc(message.lost)
         metrics.lost_events.inc(message.lost_events)
+        trials.hear(message)
         if series:
             series.hear(message)
 
+    trials = Trials(publisher.history, settings.worker_count(), metrics.canary_complaints.inc)
     database = DatabaseThread(state)
     collector = Collector(doors.agent, database, heard, metrics.count_failures.inc)
 
-    def new_project(identity: ProjectId) -> Project:
-        return Project(identity, store, files, publisher.committed, compiler, metrics, settings.settle_time)
-
-    watcher = Watcher(settings.tenants, store, new_project)
+    source = source_of(settings, store, files, publisher, metrics)
+    store.held = (state / HOLD).exists
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         stack.push_async_callback(collector.finish)
-        stack.callback(compiler.close)
-        stack.push_async_callback(watcher.stop)
-        app = management_plane(store, publisher, page, metrics, quotas, Export(database, store, files))
+        stack.push_async_callback(source.stop)
+        export = Export(database, store, files)
+        kind = source_kind(settings)
+        slots = settings.worker_count()
+        app = management_plane(store, publisher, page, metrics, quotas, export, workers=slots, source=kind)
         runner = Runner(
             app,
             head_timeout=settings.head_timeout,
@@ -121,19 +136,22 @@ async def act(
         await web.SockSite(runner, management).start()
 
         async def keep_up() -> None:
-            await watcher.load(progress)
-            if journal.damage and store.folder_problem is None:
+            await source.load(progress)
+            if journal.damage and settings.tenants is not None and store.folder_problem is None:
                 for each in files.projects():  # workers may know one that the journal lost, and that is gone since
                     if store.record(each).gone:
                         publisher.publish(ProjectRecord(*each, version=files.newest(each)))
             await publisher.committed()
             loaded()
-            await watcher.watch(settings.poll_interval)
+            await asyncio.Event().wait()
 
-        loop.add_reader(doors.heard, _hear, doors.heard, publisher, watcher)
+        loop.add_reader(doors.heard, _hear, doors.heard, publisher, source, trials)
         counting = (collector.run(), keep_pruned(database, store, files))
         beating = _beat(block, store, state / LOCK)
-        tasks = [asyncio.create_task(each) for each in (publisher.run(), keep_up(), beating, *counting)]
+        reporter = _reporter(settings, store, publisher, trials, page)
+        reporting = (reporter.run(),) if reporter else ()
+        running = (publisher.run(), source.run(), keep_up(), beating, *counting, *reporting)
+        tasks = [asyncio.create_task(each) for each in running]
         os.write(ready, b"r")
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -154,14 +172,34 @@ def _series(settings: Settings, store: Store, metrics: AgentMetrics) -> Environm
     return series
 
 
-def _hear(door: socket.socket, publisher: Publisher, watcher: Watcher) -> None:
+def _reporter(settings: Settings, store: Store, publisher: Publisher, trials: Trials, page: Page) -> Reporter | None:
+    """None where nobody is to be told: a folder has no control plane."""
+    if settings.tenants is not None:
+        return None
+    name = source_kind(settings)
+
+    def standing() -> Standing:
+        behind = ((project, status.problem) for project, status in store.projects.items())
+        return Standing(name, store.held(), tuple((project, why.message) for project, why in behind if why))
+
+    state = settings.state_folder()
+    askers = askers_of(settings, state)
+    reporter = Reporter(publisher.history, trials, page, askers, host=host_name(state), standing=standing)
+    publisher.on_commit(reporter.wake)
+    return reporter
+
+
+def _hear(door: socket.socket, publisher: Publisher, source: Source, trials: Trials) -> None:
     """What a worker complains of."""
     with contextlib.suppress(BlockingIOError):
         while about := door.recv(1024).decode():
             if about == JOURNAL:
                 publisher.suspect_journal()
             else:
-                watcher.suspect(EnvironmentId(*about.split("/")).project_id)
+                name, _, version = about.rpartition("@")
+                environment = EnvironmentId(*name.split("/"))
+                source.suspect(environment)
+                trials.cannot_map(environment, int(version))
 
 
 async def _beat(block: Block, store: Store, lock: Path) -> None:

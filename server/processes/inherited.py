@@ -6,8 +6,16 @@ import asyncio
 import signal
 from dataclasses import dataclass
 
-AGENT = -1  # its slot; workers have 0 …
+AGENT, CONTROL = -1, -2  # their slots; workers have 0 …
 LEAVE = signal.SIGQUIT  # to a child: finish, then end
+
+
+def title_of(slot: int) -> str:
+    """
+    >>> title_of(AGENT), title_of(CONTROL), title_of(1)
+    ('agent', 'control', 'worker 1')
+    """
+    return {AGENT: "agent", CONTROL: "control"}.get(slot, f"worker {slot}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,42 +8,56 @@ import importlib.util
 import os
 import resource
 from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
 
 import structlog
 import uvloop
 
 from server.logs import call_process
 from server.processes.agent import LOCK, act
-from server.processes.inherited import AGENT, Inherited
-from server.processes.sockets import open_sockets
+from server.processes.control import control
+from server.processes.inherited import AGENT, CONTROL, Inherited, title_of
+from server.processes.sockets import CONTROL_SOCKET, open_sockets
 from server.processes.supervisor import Supervisor
 from server.processes.worker import tls_context, work
 from server.quotas import read_quotas
-from server.settings import Settings
+from server.record.database import parse_url
+from server.settings import Settings, flag_of
 from server.shared.page import Page
 from server.sources.watcher import Progress
+from server.state.origin import FOLDER, NOTHING, noted_source
+from server.sync.redis_client import AddressError, parse_address
 
-Addresses = dict[str, str]  # "data", "management", "unix" -> where it listens
+Addresses = dict[str, str]  # "data", "management", "control", "unix" -> where it listens
 
 
-def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress: Progress | None = None) -> int:
+def serve(
+    settings: Settings,
+    *,
+    announce: Callable[[Addresses], None],
+    progress: Progress | None = None,
+    control_only: bool = False,
+) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. `announce` is called in the agent once all is loaded.
 
-    Raises OSError when a port or the state folder cannot be had, QuotasError when the file of quotas is no good.
+    With `control_only` there is neither an agent nor a worker, and the control plane announces.
+    Raises OSError when a port or the state folder cannot be had, or settings do not go together; QuotasError when the
+    file of quotas is no good; RecordError when the database's URL is none.
     """
-    workers = settings.worker_count()
-    if not settings.tenants.is_dir() and not any(settings.state_folder().glob("journal.*")):
-        raise OSError(f"there is no folder `{settings.tenants}`, and nothing to serve from before")
+    check_source(settings)
+    workers = 0 if control_only else settings.worker_count()
+    singles = (() if control_only else (AGENT,)) + ((CONTROL,) if settings.has_control_plane else ())
     quotas = read_quotas(settings)
     lock = _lock_state(settings)
     _check_telemetry(settings)
     tls = tls_context(settings)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor for each connection and each snapshot
-    page = Page(2 * (workers + 1))  # a process and its successor
+    page = Page(2 * (workers + len(singles)))  # a process and its successor
     sockets = open_sockets(settings, workers, page.block_count)
     log = structlog.get_logger("server")
-    log.info("listening", **sockets.addresses, tenants=str(settings.tenants), workers=workers)
+    log.info("listening", **sockets.addresses, source=source_named(settings), workers=workers)
 
     def announce_once() -> None:
         with contextlib.suppress(BrokenPipeError):  # nobody listens
@@ -55,10 +69,17 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         quotas, tls = read_quotas(settings), tls_context(settings)
 
     def run(inherited: Inherited) -> None:
-        call_process("agent" if inherited.slot == AGENT else f"worker {inherited.slot}")
+        call_process(title_of(inherited.slot))
         block = page.block(inherited.block)
         sockets.keep_only(inherited.slot)
+        pipes = {"ready": inherited.ready, "alive": inherited.alive}
+        if inherited.slot == CONTROL:
+            told = announce_once if control_only else (lambda: None)
+            over_tcp, over_unix = sockets.control
+            uvloop.run(control(settings, block, over_tcp, over_unix, **pipes, loaded=told, progress=progress))
+            return
         if inherited.slot == AGENT:
+            assert sockets.management is not None
             # Only the first agent has somebody to tell.
             loaded = (lambda: None) if page.ready else announce_once
             uvloop.run(
@@ -69,18 +90,17 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
                     block,
                     sockets.management,
                     sockets.doors,
-                    ready=inherited.ready,
-                    alive=inherited.alive,
+                    **pipes,
                     loaded=loaded,
-                    progress=progress,
+                    progress=progress if settings.tenants is not None else None,
                 )
             )
             return
         listeners = [sockets.data[inherited.slot], *([sockets.unix] if sockets.unix else [])]
         door = sockets.doors.worker[inherited.block]
         complaints = sockets.doors.complaints
-        pipes = {"ready": inherited.ready, "alive": inherited.alive}
-        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **pipes))
+        which = {**pipes, "slot": inherited.slot, "workers": workers}
+        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **which))
 
     supervisor = Supervisor(
         page,
@@ -89,6 +109,7 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
         reload,
         drain_delay=settings.drain_delay,
         shutdown_timeout=settings.shutdown_timeout,
+        singles=singles,
         before_the_end=sockets.close_data,
     )
     try:
@@ -96,7 +117,53 @@ def serve(settings: Settings, *, announce: Callable[[Addresses], None], progress
     finally:
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)
+        if settings.has_control_plane:
+            (settings.state_folder() / CONTROL_SOCKET).unlink(missing_ok=True)
         os.close(lock)
+
+
+def check_source(settings: Settings) -> None:
+    """Raises OSError where the settings name two sources, or one that this state folder was not filled by."""
+    state = settings.state_folder()
+    filled_by = noted_source(state)
+    others = {
+        flag_of(each.name): getattr(settings, each.name)
+        for each in fields(settings)
+        if each.name in ("database", "import_", "redis", "upstream", "upstream_key_file")
+    }
+    named = [flag for flag, value in others.items() if value is not None]
+    if settings.tenants is not None:
+        if named:
+            raise OSError(f"`--tenants` serves a folder, and takes no `{named[0]}` (hint: `--import` fills a record)")
+        if not settings.tenants.is_dir() and not any(state.glob("journal.*")):
+            raise OSError(f"there is no folder `{settings.tenants}`, and nothing to serve from before")
+        if filled_by not in (FOLDER, NOTHING):
+            raise OSError(_not_from(state, "a record, whose version numbers are not those of a folder"))
+        return
+    if settings.upstream is None:
+        if settings.upstream_key_file is not None:
+            raise OSError("`--upstream-key-file` needs `--upstream`")
+        parse_url(settings.database_url())
+        if settings.redis is not None:
+            try:
+                parse_address(settings.redis)
+            except AddressError as error:
+                raise OSError(str(error)) from None
+        if filled_by == FOLDER:
+            raise OSError(_not_from(state, "a folder, whose version numbers are not those of a record"))
+    elif settings.database is not None or settings.import_ is not None:
+        raise OSError("`--upstream` has its own record (hint: `--database` and `--import` are for a control plane)")
+
+
+def _not_from(state: Path, what: str) -> str:
+    return f"the state folder `{state}` was filled from {what} (hint: `--state` chooses another)"
+
+
+def source_named(settings: Settings) -> str:
+    """Without what may be a password."""
+    if settings.tenants is not None:
+        return str(settings.tenants)
+    return settings.upstream or parse_url(settings.database_url()).render_as_string(hide_password=True)
 
 
 def _check_telemetry(settings: Settings) -> None:

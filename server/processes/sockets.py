@@ -16,10 +16,11 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.processes.inherited import AGENT
+from server.processes.inherited import AGENT, CONTROL
 from server.settings import Settings
 
 SO_ATTACH_FILTER = 26  # which Python's socket module does not name
+CONTROL_SOCKET = "control.sock"  # of the state folder
 BACKLOG = 1024  # or a burst of callers waits a second for the next try
 
 
@@ -52,19 +53,23 @@ class Doors:
 class Sockets:
     data: tuple[socket.socket, ...]  # one for each worker
     unix: socket.socket | None
-    management: socket.socket
+    management: socket.socket | None
+    control: tuple[socket.socket, ...]  # the control plane's: TCP, and the Unix socket for the hosts of this machine
     doors: Doors
-    addresses: dict[str, str] = field(default_factory=dict)  # "data", "management", "unix"
+    addresses: dict[str, str] = field(default_factory=dict)  # "data", "management", "control", "unix"
 
     def keep_only(self, slot: int) -> None:
         """In a child: closes what others listen on, so that it is closed when they and the supervisor close it."""
         for number, each in enumerate(self.data):
             if number != slot:
                 each.close()
-        if slot == AGENT:
+        if slot < 0:
             self.close_unix()
-        else:
+        if slot != AGENT and self.management is not None:
             self.management.close()
+        if slot != CONTROL:
+            for each in self.control:
+                each.close()
 
     def close_data(self) -> None:
         """In the supervisor: nobody connects any more; who has already is still accepted by the workers."""
@@ -81,24 +86,32 @@ class Sockets:
 
 
 def open_sockets(settings: Settings, workers: int, blocks: int) -> Sockets:
-    """Raises OSError, with the address in its text."""
-    _refuse_to_share(settings.host, settings.port)
-    first = _listen(settings.host, settings.port, shared=True)
-    host, port = first.getsockname()[:2]
-    data = (first, *(_listen(settings.host, port, shared=True) for _ in range(workers - 1)))
-    try:
-        management = _listen(settings.management_host, settings.management_port, shared=False)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE or settings.management_port != port:
-            raise
-        raise OSError(f"`--port` and `--management-port` are both {port} (hint: each needs its own)") from None
-    scheme = "https" if settings.tls_certificate else "http"
-    addresses = {"data": url_of(host, port, scheme), "management": url_of(*management.getsockname()[:2])}
-    unix = None
-    if settings.unix_socket is not None:
-        unix = _listen_unix(settings.unix_socket)
+    """Without workers, those of a control plane alone. Raises OSError, with the address in its text."""
+    addresses: dict[str, str] = {}
+    data: tuple[socket.socket, ...] = ()
+    management = unix = None
+    control: tuple[socket.socket, ...] = ()
+    if workers:
+        _refuse_to_share(settings.host, settings.port)
+        first = _listen(settings.host, settings.port, shared=True)
+        host, port = first.getsockname()[:2]
+        data = (first, *(_listen(settings.host, port, shared=True) for _ in range(workers - 1)))
+        try:
+            management = _listen(settings.management_host, settings.management_port, shared=False)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or settings.management_port != port:
+                raise
+            raise OSError(f"`--port` and `--management-port` are both {port} (hint: each needs its own)") from None
+        scheme = "https" if settings.tls_certificate else "http"
+        addresses = {"data": url_of(host, port, scheme), "management": url_of(*management.getsockname()[:2])}
+    if settings.has_control_plane:
+        over_tcp = _listen(settings.control_host, settings.control_port, shared=False)
+        control = over_tcp, _listen_unix(settings.state_folder() / CONTROL_SOCKET, 0o600)
+        addresses["control"] = url_of(*over_tcp.getsockname()[:2])
+    if workers and settings.unix_socket is not None:
+        unix = _listen_unix(settings.unix_socket, 0o660)
         addresses["unix"] = str(settings.unix_socket)
-    return Sockets(data, unix, management, Doors.open(blocks), addresses)
+    return Sockets(data, unix, management, control, Doors.open(blocks), addresses)
 
 
 def url_of(host: str, port: int, scheme: str = "http") -> str:
@@ -154,18 +167,32 @@ def _begin_no_more(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(code)))
 
 
-def _listen_unix(path: Path) -> socket.socket:
+def short(path: Path) -> str:
+    """A way to it that fits into the address of a Unix socket, which has room for some 100 bytes.
+
+    Where it needs one, a descriptor of its folder stays open as long as the process lives.
+    """
+    if len(os.fsencode(path)) < 100:
+        return str(path)
+    return f"/proc/self/fd/{os.open(path.parent, os.O_PATH | os.O_DIRECTORY)}/{path.name}"
+
+
+def _listen_unix(path: Path, mode: int) -> socket.socket:
     """A socket that was left behind is replaced; one that somebody listens on is not, nor is any other file."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener, address = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), short(path)
     try:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(path.stat().st_mode):
                 raise FileExistsError(errno.EEXIST, "it is there, and not a socket")
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                if probe.connect_ex(str(path)) != 0:
+                if probe.connect_ex(address) != 0:
                     path.unlink()
-        listener.bind(str(path))
-        os.chmod(path, 0o660)
+        before = os.umask(0o777 & ~mode)
+        try:
+            listener.bind(address)
+        finally:
+            os.umask(before)
+        os.chmod(path, mode)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()

@@ -1,6 +1,7 @@
 """The parent of all: it opens the sockets, forks an agent and the workers, and forks another for each that ends.
 
-    supervisor ── agent            sources -> snapshots on disk -> journal -> shared page; the management port
+    supervisor ── control          the record and the admin API, where there is a control plane in this server
+               ├─ agent            sources -> snapshots on disk -> journal -> shared page; the management port
                ├─ worker 0         answers
                └─ worker 1         answers
 
@@ -27,7 +28,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from server.processes.inherited import AGENT, LEAVE, Inherited
+from server.processes.inherited import AGENT, CONTROL, LEAVE, Inherited, title_of
 from server.processes.naming import name_process
 from server.quotas import QuotasError
 from server.shared.page import Page
@@ -72,10 +73,13 @@ class Supervisor:
         *,
         drain_delay: float,
         shutdown_timeout: float,
+        singles: tuple[int, ...] = (AGENT,),
         hung_after: float = HUNG,
         before_the_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """`run` is a child's whole life; `page` has blocks for twice as many workers and two agents.
+        """`run` is a child's whole life; `page` has blocks for two of each worker and of each of `singles`.
+
+        `singles` are the slots, besides those of workers, that never have two processes at once.
 
         `reload` is called at SIGHUP, and raises QuotasError or OSError when nothing is to change.
         `before_the_end` is called when the drain delay is over and the children are about to be told to leave.
@@ -88,7 +92,9 @@ class Supervisor:
         self._hung_after = hung_after
         self._before_the_end = before_the_end
         self._looked_at = self._awake_since = time.monotonic()
-        self._slots = {slot: _Slot() for slot in (AGENT, *range(workers))}
+        self._slots = {slot: _Slot() for slot in (*singles, *range(workers))}
+        self._needed = singles[0]  # without it, it is no use
+        self._came_up: set[int] = set()  # slots that had a process which was ready
         self._blocks = list(range(page.block_count))
         self._alive_read, self._alive_write = os.pipe()
         self._signals: set[int] = set()
@@ -98,7 +104,7 @@ class Supervisor:
         self._log = structlog.get_logger("supervisor")
 
     def run(self) -> int:
-        """Until told to end. The exit status: 0, or 1 when the agent could not even start once."""
+        """Until told to end. The exit status: 0, or 1 when the agent (or control) could not even start once."""
         for each in (self._wakeup_read, self._wakeup_write):
             os.set_blocking(each, False)
         signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
@@ -139,18 +145,22 @@ class Supervisor:
         self._reap()
         for number, slot in self._slots.items():
             newest = slot.newest
-            if newest is None and now >= slot.start_at and not (number == AGENT and slot.children):
-                if slot.pause > LONGEST_PAUSE / 2 and number == AGENT and not self._page.position:
-                    return False  # it never came so far as to open the journal
+            if newest is None and now >= slot.start_at and not (number < 0 and slot.children):
+                if slot.pause > LONGEST_PAUSE / 2 and number == self._needed and not self._has_come_up(number):
+                    return False
                 self._start(number)
             elif newest is not None and self._hangs(newest, now):
-                self._log.error("a process hangs", slot=_title(number), pid=newest.pid)
+                self._log.error("a process hangs", slot=title_of(number), pid=newest.pid)
                 os.kill(newest.pid, signal.SIGKILL)
             for each in slot.children:
                 if each.leaving_since is not None and now - each.leaving_since > self._leave_within:
                     os.kill(each.pid, signal.SIGKILL)
         self._roll()
         return True
+
+    def _has_come_up(self, number: int) -> bool:
+        """Did an agent come so far as to open the journal; any other, to do its work?"""
+        return self._page.position > 0 if number == AGENT else number in self._came_up
 
     def _hangs(self, child: _Child, now: float) -> bool:
         return now - max(self._page.block(child.block).heartbeat, self._awake_since) > self._hung_after
@@ -161,7 +171,7 @@ class Supervisor:
             return
         slot = self._slots[self._rolling[0]]
         newest = slot.newest
-        if self._rolling[0] == AGENT:  # two agents would both write: the next one starts when this one has ended
+        if self._rolling[0] < 0:  # two agents would both write: the next one starts when this one has ended
             if newest is not None:
                 self._tell_to_leave(newest)
             self._rolling.pop(0)
@@ -194,14 +204,14 @@ class Supervisor:
             self._blocks.append(block)
             slot.pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * slot.pause))
             slot.start_at = time.monotonic() + slot.pause
-            self._log.error("a process cannot be started", slot=_title(number), why=error.strerror)
+            self._log.error("a process cannot be started", slot=title_of(number), why=error.strerror)
             return
         if pid == 0:
             self._become(Inherited(number, block, ready_write, self._alive_read))
         os.close(ready_write)
         os.set_blocking(ready_read, False)
         slot.children.append(_Child(pid, number, block, ready_read, time.monotonic()))
-        self._log.info("started", slot=_title(number), pid=pid)
+        self._log.info("started", slot=title_of(number), pid=pid)
 
     def _become(self, inherited: Inherited) -> None:
         """In the child: never returns."""
@@ -215,7 +225,7 @@ class Supervisor:
             for each in (self._alive_write, self._wakeup_read, self._wakeup_write):
                 os.close(each)
             self._page.block(inherited.block).pid = os.getpid()
-            name_process(f"burgee-{'agent' if inherited.slot == AGENT else 'worker'}")
+            name_process(f"burgee-{title_of(inherited.slot).partition(' ')[0]}")
             self._run(inherited)
             status = 0
         except BaseException:
@@ -232,6 +242,7 @@ class Supervisor:
                 if not child.ready:
                     with contextlib.suppress(BlockingIOError):
                         child.ready = os.read(child.ready_from, 1) != b""
+                        self._came_up |= {number} if child.ready else set()
                 found, status = os.waitpid(child.pid, os.WNOHANG)
                 if found:
                     slot.children.remove(child)
@@ -245,7 +256,7 @@ class Supervisor:
             return
         if not child.ready and slot.children and self._rolling and child.started >= self._rolling_since:
             self._rolling.clear()
-            self._log.error("the next process could not start: those that are there stay", slot=_title(number))
+            self._log.error("the next process could not start: those that are there stay", slot=title_of(number))
         now = time.monotonic()
         if child.ready and now - child.started > SETTLED:
             slot.pause = 0.0
@@ -253,12 +264,13 @@ class Supervisor:
             slot.pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * slot.pause))
         slot.start_at = now + slot.pause
         why = os.waitstatus_to_exitcode(status)
-        self._log.error("a process ended", slot=_title(number), pid=child.pid, status=why)
+        self._log.error("a process ended", slot=title_of(number), pid=child.pid, status=why)
 
     def _end(self) -> None:
-        """Workers first, so that they answer from a live agent to the last; then the agent."""
+        """Workers first, so that they answer from a live agent to the last; then the others."""
         self._before_the_end()
-        for numbers in ([each for each in self._slots if each != AGENT], [AGENT]):
+        for numbers in ([each for each in self._slots if each >= 0], [CONTROL], [AGENT]):
+            numbers = [each for each in numbers if each in self._slots]
             children = [child for number in numbers for child in self._slots[number].children]
             for each in children:
                 self._tell_to_leave(each)
@@ -282,7 +294,3 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wakeup_read, 4096):
                 pass
-
-
-def _title(slot: int) -> str:
-    return "agent" if slot == AGENT else f"worker {slot}"

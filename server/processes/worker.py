@@ -42,6 +42,8 @@ from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
 from server.streams import Streams
+from server.sync.from_catalog import CatalogProvider
+from server.sync.provide import add_sync_routes
 
 if TYPE_CHECKING:
     from server.evaluations.otlp import Exporter
@@ -87,6 +89,8 @@ def data_plane(
     if settings.event_streams:
         events = Events(catalog, streams, admission)
         app.router.add_get(event_address.PATH, events.stream, name=EVENTS, allow_head=False)
+    provider = CatalogProvider(catalog, settings.state_folder())
+    add_sync_routes(app, provider, provider.scope_of)
     return app
 
 
@@ -102,6 +106,8 @@ async def work(
     *,
     ready: int,
     alive: int,
+    slot: int = 0,
+    workers: int = 1,
 ) -> None:
     """Answer until LEAVE, then drain. `ready` and `alive` as the supervisor gave them."""
     loop = asyncio.get_running_loop()
@@ -114,6 +120,7 @@ async def work(
         with contextlib.suppress(OSError):  # an agent that does not listen has been told already, or will be again
             complaints.send(about.encode())
 
+    block.slot = slot
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # snapshots; the other half for connections
     catalog = Catalog(
         settings.state_folder(),
@@ -123,6 +130,7 @@ async def work(
         max_age=settings.max_age,
         most=min(MOST_SNAPSHOTS, most),
         complain=complain,
+        workers=workers,
     )
     exporter = _exporter(settings)
     tally = Tally(

@@ -85,7 +85,7 @@ async def _lock_head(tx: Transaction, tenant: str) -> tuple[int, str]:
         await tx.execute(
             select(tenants.c.audit_number, tenants.c.audit_head)
             .where(tenants.c.name == tenant)
-            .with_for_update(key_share=True)
+            .with_for_update(key_share=True)  # rows that name the tenant may be added meanwhile
         )
     ).one()
     return row.audit_number, row.audit_head

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -247,6 +248,31 @@ def next_number(epoch: int, number: int) -> int:
     (18, 3000000001, 3000000006)
     """
     return max(number, epoch * EPOCH) + 1
+
+
+async def identity_of(tx: Transaction) -> str | None:
+    """The record's own name, which its backups keep: numbers of two records are not comparable."""
+    found: str | None = await value_of(tx, "id")
+    return found
+
+
+async def identify(tx: Transaction) -> str:
+    """Gives it one where it has none."""
+    found = await identity_of(tx)
+    if found is None:
+        found = secrets.token_hex(8)
+        await put_value(tx, "id", found)
+    return found
+
+
+async def value_of(tx: Transaction, name: str) -> Any:
+    """None where there is none."""
+    found = await _value(tx, name)
+    return msgspec.json.decode(found) if found is not None else None
+
+
+async def drop_value(tx: Transaction, name: str) -> None:
+    await tx.execute(instance.delete().where(instance.c.name == name))
 
 
 async def put_value(tx: Transaction, name: str, value: Any) -> None:

@@ -11,6 +11,7 @@ import time
 import msgspec
 from sqlalchemy import insert, or_, select, update
 
+from server.record.canaries import running_canaries
 from server.record.database import Transaction, epoch_of, next_number
 from server.record.tables import environments, keys, outbox, projects, versions
 from server.state.records import KeyGrant, ProjectRecord, Published
@@ -33,6 +34,12 @@ async def touch(tx: Transaction, project: ProjectId) -> int:
     return number
 
 
+async def number_of(tx: Transaction, project: ProjectId) -> int:
+    """The newest that hosts are to be told; 0: nothing."""
+    here = (projects.c.tenant == project.tenant) & (projects.c.name == project.project)
+    return await tx.scalar(select(projects.c.number).where(here)) or 0
+
+
 async def listing(tx: Transaction) -> dict[ProjectId, int]:
     """Every project that hosts were ever told of, deleted ones too, with its number."""
     rows = await tx.execute(select(projects.c.tenant, projects.c.name, projects.c.number).where(projects.c.number > 0))
@@ -49,7 +56,12 @@ async def record_of(tx: Transaction, project: ProjectId) -> ProjectRecord | None
         return ProjectRecord(*project, version=row.number)
     published, origins, names = await _environments_of(tx, project)
     return ProjectRecord(
-        *project, environments=published, keys=await _keys_of(tx, project, names), origins=origins, version=row.number
+        *project,
+        environments=published,
+        keys=await _keys_of(tx, project, names),
+        origins=origins,
+        version=row.number,
+        canaries=await running_canaries(tx, project, published),
     )
 
 

@@ -117,6 +117,22 @@ environments = Table(
     ForeignKeyConstraint(["tenant", "project"], ["projects.tenant", "projects.name"]),
 )
 
+canaries = Table(  # versions that some workers answer from before the others; a row goes when it is decided
+    "canaries",
+    metadata,
+    Column("tenant", _NAME, nullable=False),
+    Column("project", _NAME, nullable=False),
+    Column("environment", _NAME, nullable=False),
+    Column("number", BigInteger, nullable=False),  # of the version
+    Column("share", Float(53), nullable=False),  # of the workers
+    Column("seconds", Float(53), nullable=False),  # until it is promoted
+    _moment("since"),
+    PrimaryKeyConstraint("tenant", "project", "environment"),
+    ForeignKeyConstraint(
+        ["tenant", "project", "environment"], ["environments.tenant", "environments.project", "environments.name"]
+    ),
+)
+
 definitions = Table(  # the working copy: what the next draft is made of
     "definitions",
     metadata,
@@ -125,7 +141,7 @@ definitions = Table(  # the working copy: what the next draft is made of
     Column("kind", String(8), nullable=False),  # "flag", "segment"
     Column("key", _NAME, nullable=False),
     Column("body", Text, nullable=False),  # as in the flag document, its `environments` included
-    _count("revision"),  # for If-Match; begins at 1
+    _count("revision"),  # for If-Match: what `edited` of its project was at the change
     _moment("created_at"),
     _moment("changed_at"),
     Column("changed_by", String(64), nullable=False, server_default=""),

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Table, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.record.audit import Actor, note
+from server.record.canaries import Plan, begin_canary, end_canary
 from server.record.database import Transaction, epoch_of, is_paused, next_number
 from server.record.projects import touch
 from server.record.tables import documents, environments, projects, snapshots, tenants, versions
@@ -57,9 +58,17 @@ async def next_version(tx: Transaction, environment: EnvironmentId) -> tuple[int
 
 
 async def commit_version(
-    tx: Transaction, environment: EnvironmentId, *, expected: int, candidate: Candidate, by: Actor
+    tx: Transaction,
+    environment: EnvironmentId,
+    *,
+    expected: int,
+    candidate: Candidate,
+    by: Actor,
+    canary: Plan | None = None,
 ) -> bool:
     """Whether hosts are to serve it: not where its environment, or anything above it, is held. Raises StaleError.
+
+    With a `canary` it goes to some workers of each host first, where there is a version for the others.
 
     INVARIANT: numbers of an environment are dense within an epoch, and in the order of commits: the row is locked.
     """
@@ -93,7 +102,10 @@ async def commit_version(
     )
     held = await is_held(tx, environment)
     if not held:
-        await tx.execute(update(environments).where(_is(environment)).values(live_version=candidate.number))
+        if canary is None or not await begin_canary(tx, environment, candidate.number, canary):
+            await end_canary(tx, environment)
+            await tx.execute(update(environments).where(_is(environment)).values(live_version=candidate.number))
+            canary = None
         await touch(tx, environment.project_id)
     await note(
         tx,
@@ -107,6 +119,7 @@ async def commit_version(
             "origin": candidate.origin,
             "message": candidate.message,
             "held": held,
+            **({"canary": canary.share} if canary and not held else {}),
         },
         tenant=environment.tenant,
     )

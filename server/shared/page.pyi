@@ -46,6 +46,7 @@ class Block:
     map_failures: int
     evictions: int
     overloaded: bool  # it sheds, now
+    slot: int  # of a worker, from 0; it says which side of a canary it is on
     def begin(self) -> None:
         """For a new process: what is `now` starts from zero, what is counted goes on."""
     def end(self) -> None: ...

@@ -31,12 +31,16 @@ class SnapshotFiles:
     def write(self, environment: EnvironmentId, version: int, blob: bytes) -> Published:
         """Verified, then on disk for good. Raises SnapshotError, OSError."""
         snapshot = Snapshot.from_bytes(blob)
-        path = self.path_of(environment, version)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, blob)
+        self.put(environment, version, blob)
         return Published(
             environment.environment, version, snapshot.digest, snapshot.size, len(snapshot), round(time.time(), 3)
         )
+
+    def put(self, environment: EnvironmentId, version: int, blob: bytes) -> None:
+        """What is verified already, on disk for good. Raises OSError."""
+        path = self.path_of(environment, version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, blob)
 
     def map(self, environment: EnvironmentId, published: Published) -> Snapshot:
         """Raises SnapshotError, also when the file is a good snapshot but another one; OSError."""

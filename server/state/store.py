@@ -37,6 +37,7 @@ class Store:
         self._page = page
         self._publish = publish
         self.folder_problem: Problem | None = None
+        self.held: Callable[[], bool] = lambda: False  # is nothing to be installed, whatever its source says?
         self._records = {each.id: each for each in records}
         self._statuses: dict[ProjectId, ProjectStatus] = {}
         self._holders = {key.digest: each.id for each in self._records.values() for key in each.keys}
@@ -68,7 +69,7 @@ class Store:
 
     @property
     def confirmed_at(self) -> float:
-        """Monotonic seconds: the last look at the folder."""
+        """Monotonic seconds: the last look at the folder, or the last listing of another source that was compared."""
         return self._page.confirmed_at
 
     @confirmed_at.setter
@@ -111,6 +112,17 @@ class Store:
             msgspec.structs.replace(old, keys=tuple(held.values()), origins=dict(origins or {}), sources=sources)
         )
 
+    def install_record(self, record: ProjectRecord) -> None:
+        """Replace all of a project at once, as its source gives it. Of one that is gone only its number stays."""
+        for each in self.record(record.id).keys:
+            self._holders.pop(each.digest, None)
+        held = tuple(each for each in record.keys if each.digest not in self._holders)
+        self._holders.update(dict.fromkeys((each.digest for each in held), record.id))
+        self._records[record.id] = record = msgspec.structs.replace(record, keys=held)
+        self._publish(record)
+        if record.gone and self._statuses.pop(record.id, None) is not None:
+            self._page.cell(str(record.id)).behind_since = 0.0
+
     def set_status(self, project: ProjectId, status: ProjectStatus) -> None:
         self._statuses[project] = status
         self._page.cell(str(project)).behind_since = status.behind_since or 0.0
@@ -121,6 +133,11 @@ class Store:
         self._statuses.pop(project, None)
 
     def _replace(self, record: ProjectRecord) -> None:
-        if record != self._records.get(record.id):
-            self._records[record.id] = record
-            self._publish(record)
+        """INVARIANT: its number rises with whatever is another now, so that edges know what they have not."""
+        old = self._records.get(record.id)
+        if old is not None and msgspec.structs.replace(record, version=old.version) == old:
+            return
+        if old is not None and old.version and record.version <= old.version:
+            record = msgspec.structs.replace(record, version=old.version + 1)
+        self._records[record.id] = record
+        self._publish(record)

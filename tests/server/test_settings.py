@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from server.settings import Settings, options, variable_of
+from server.settings import Settings, flag_of, options, variable_of
 from tests.server.running import ROOT
 
 
@@ -44,4 +44,4 @@ def test_what_cannot_be_is_refused(tmp_path: Path, arguments: str) -> None:
 def test_every_setting_is_documented_with_its_default() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     for each in fields(Settings):
-        assert f"| `--{each.name.replace('_', '-')}` | `{variable_of(each.name)}` |" in page
+        assert f"| `{flag_of(each.name)}` | `{variable_of(each.name)}` |" in page

@@ -1,0 +1,151 @@
+"""The control plane's process: the composition root of the record and of what people and programs change in it.
+
+record -> admin API and sync routes on TCP; sync routes on `<state>/control.sock`; feed -> hosts, relay
+
+The agent asks it by its Unix socket. While it is dead all is served as it is; connections wait for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from server.control.app import Parts, control_plane
+from server.control.canaries import Canaries
+from server.control.feed import Feed
+from server.control.host_reports import add_host_routes
+from server.control.hosts import Hosts
+from server.control.importing import fill
+from server.http.failures import AnswerFailures
+from server.http.listener import Runner
+from server.processes.inherited import LEAVE, leave_with
+from server.record.database import Record, RecordUnavailableError
+from server.record.schema import open_migrated
+from server.settings import Settings
+from server.shared.page import Block
+from server.sources.compiling import Compiler
+from server.sources.watcher import Progress
+from server.sync.edge_keys import scope_of
+from server.sync.from_record import RecordProvider
+from server.sync.provide import add_sync_routes
+from server.sync.redis_client import RedisClient, parse_address
+from server.sync.redis_relay import RedisRelay
+from server.sync.scope import ALL, Scope
+
+Result = TypeVar("Result")
+
+BEAT = 1.0  # seconds
+RETRY_SECONDS = 1.0  # until a record that cannot be reached is tried again
+
+
+async def control(
+    settings: Settings,
+    block: Block,
+    over_tcp: socket.socket,
+    over_unix: socket.socket,
+    *,
+    ready: int,
+    alive: int,
+    loaded: Callable[[], None],
+    progress: Progress | None = None,
+) -> None:
+    """Until LEAVE. Raises RecordError when the record is none that this version can use."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(LEAVE, stop.set)
+    leave_with(alive, stop)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(asyncio.create_task(_beat(block)).cancel)
+        acting = asyncio.create_task(_act(settings, over_tcp, over_unix, ready, loaded, progress))
+        stopping = asyncio.create_task(stop.wait())
+        stack.callback(stopping.cancel)
+        await asyncio.wait({acting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if acting.done():
+            acting.result()  # it only ends by an exception
+        acting.cancel()
+        await asyncio.gather(acting, return_exceptions=True)
+
+
+async def _act(
+    settings: Settings,
+    over_tcp: socket.socket,
+    over_unix: socket.socket,
+    ready: int,
+    loaded: Callable[[], None],
+    progress: Progress | None,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        record = await _open(settings)
+        stack.push_async_callback(record.close)
+        registry = CollectorRegistry()
+        feed, compiler = Feed(), Compiler(settings.compile_workers)
+        stack.callback(compiler.close)
+        if settings.import_ is not None:
+            await fill(record, settings.import_, compiler, progress)
+        provider = RecordProvider(record, feed)
+        hosts = Hosts(record)
+        canaries = Canaries(record, hosts, compiler, feed.changed)
+        await _patiently(provider.load)
+
+        async def of_edge(request: web.Request) -> Scope:
+            return await scope_of(record, request)
+
+        async def of_host(_: web.Request) -> Scope:
+            return ALL  # who may open the socket may have all
+
+        app = control_plane(Parts(record, feed, compiler, hosts=hosts))
+        of_this_machine = web.Application(middlewares=[AnswerFailures()])
+        for each, authorise in ((app, of_edge), (of_this_machine, of_host)):
+            add_sync_routes(each, provider, authorise)
+            add_host_routes(each, hosts, authorise)
+        for each, listener in ((app, over_tcp), (of_this_machine, over_unix)):
+            runner = Runner(
+                each,
+                head_timeout=settings.head_timeout,
+                keepalive_timeout=settings.keepalive_timeout,
+                shutdown_timeout=1.0,
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, listener).start()
+        os.write(ready, b"r")
+        loaded()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(provider.run())
+            if settings.redis is not None:
+                redis = RedisClient(parse_address(settings.redis))
+                stack.push_async_callback(redis.close)
+                tasks.create_task(RedisRelay(record, feed, redis, registry).run())
+            tasks.create_task(hosts.run())
+            tasks.create_task(canaries.run())
+
+
+async def _open(settings: Settings) -> Record:
+    return await _patiently(lambda: open_migrated(settings.database_url()))
+
+
+async def _patiently(begin: Callable[[], Awaitable[Result]]) -> Result:
+    """Until the record can be reached: it may begin later than this server."""
+    complained = False
+    while True:
+        try:
+            return await begin()
+        except RecordUnavailableError as error:
+            if not complained:
+                structlog.get_logger("control").error("waiting for the record", why=str(error))
+                complained = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _beat(block: Block) -> None:
+    while True:
+        block.heartbeat = time.monotonic()
+        await asyncio.sleep(BEAT)
