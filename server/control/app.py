@@ -9,7 +9,22 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from server.control.api import audit, environments, keys, openapi, projects, tenants, webhooks
+from server.control.api import (
+    audit,
+    definitions,
+    document,
+    drafts,
+    environments,
+    holding,
+    hosts,
+    keys,
+    openapi,
+    projects,
+    publishing,
+    tenants,
+    versions,
+    webhooks,
+)
 from server.control.api.answering import handler_of
 from server.control.api.frame import BASE, Route
 from server.control.parts import ControlSettings, Parts
@@ -26,9 +41,16 @@ ROUTES: tuple[Route, ...] = (
     *tenants.ROUTES,
     *projects.ROUTES,
     *environments.ROUTES,
+    *definitions.ROUTES,
+    *document.ROUTES,
+    *publishing.ROUTES,
+    *drafts.ROUTES,
+    *versions.ROUTES,
+    *holding.ROUTES,
     *keys.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
+    *hosts.ROUTES,
 )
 
 

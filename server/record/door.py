@@ -27,16 +27,18 @@ class Door:
         self._look_at = 0.0
 
     async def __aenter__(self) -> None:
-        self._pass()
+        self._refuse()
         try:
             await asyncio.wait_for(self._free.acquire(), _TURN)
         except TimeoutError:
             raise RecordUnavailableError(f"the record is busy: no turn in {_TURN:.0f} s") from None
         try:
-            self._pass()
+            self._refuse()
         except RecordUnavailableError:
             self._free.release()
             raise
+        if self._why is not None:  # this one looks
+            self._look_at = time.monotonic() + _LOOK
 
     async def __aexit__(self, *_: object) -> None:
         self._free.release()
@@ -48,10 +50,6 @@ class Door:
         self._why, self._look_at = str(error), time.monotonic() + _REST
         return error
 
-    def _pass(self) -> None:
-        if self._why is None:
-            return
-        now = time.monotonic()
-        if now < self._look_at:
+    def _refuse(self) -> None:
+        if self._why is not None and time.monotonic() < self._look_at:
             raise RecordUnavailableError(self._why)
-        self._look_at = now + _LOOK

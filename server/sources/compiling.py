@@ -108,21 +108,21 @@ class Compiler:
         self._last: dict[ProjectId, ProcessPoolExecutor] = {}  # who has its flags in the cache
 
     async def compile(self, document: bytes, project: ProjectId, version: int) -> Compiled | Refused:
-        done = await self._run(project, compile_document, document, project, version)
+        done = await self.run(project, compile_document, document, project, version)
         return done if done is not None else Refused(Problem(_died()))
 
     async def check(self, document: bytes, environment: EnvironmentId, version: int) -> Checked:
-        done = await self._run(environment.project_id, check_document, document, environment, version)
+        done = await self.run(environment.project_id, check_document, document, environment, version)
         return done if done is not None else Checked(None, diagnostics=(_fault(_died()),))
 
     async def lint(self, document: bytes, project: ProjectId) -> tuple[Diagnostic, ...]:
-        done = await self._run(project, lint_document, document)
+        done = await self.run(project, lint_document, document)
         return done if done is not None else (_fault(_died()),)
 
-    async def _run(
+    async def run(
         self, project: ProjectId, work: Callable[[*Arguments], Result], *arguments: *Arguments
     ) -> Result | None:
-        """None where the process died over it, twice."""
+        """Anything that takes long and is about a project. None where the process died over it, twice."""
         loop = asyncio.get_running_loop()
         async with self._turns:
             worker = self._take(project)
