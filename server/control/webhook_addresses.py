@@ -1,7 +1,7 @@
 """Which addresses a webhook may be sent to: those of the public Internet, and what the operator allows.
 
     whyever_not("10.0.0.7", ())                       "it is not a public address"
-    whyever_not("10.0.0.7", allowed(["10.0.0.0/8"]))  None: it may
+    whyever_not("10.0.0.7", allowed("10.0.0.0/8"))  None: it may
 
 Whoever can make a webhook would otherwise have this server knock at the doors of its own network.
 """
@@ -9,7 +9,7 @@ Whoever can make a webhook would otherwise have this server knock at the doors o
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -28,9 +28,9 @@ _NEVER: Final[Sequence[Network]] = tuple(
 )  # fmt: skip
 
 
-def allowed(networks: Iterable[str]) -> tuple[Network, ...]:
+def allowed(networks: str) -> tuple[Network, ...]:
     """Raises ValueError, which names what is no network."""
-    return tuple(ipaddress.ip_network(each) for each in networks)
+    return tuple(ipaddress.ip_network(each.strip()) for each in networks.split(",") if each.strip())
 
 
 def whyever_not(address: str, allow: Sequence[Network]) -> str | None:
