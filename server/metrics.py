@@ -85,6 +85,9 @@ class AgentMetrics:
         self.sync_missing = Counter(
             "burgee_sync_missing", "projects that a source lists no more; they are kept", registry=registry
         )
+        self.canary_complaints = Counter(
+            "burgee_canary_complaints", "canaries that fare worse here than what is live", registry=registry
+        )
         registry.register(_StoreCollector(store))
         registry.register(_WorkersCollector(page))
 
@@ -119,6 +122,9 @@ class _StoreCollector(Collector):
             "the longest that anything served has not been what its source says",
             time.monotonic() - min([*behind, store.confirmed_at]),
         )
+        running = [each for project in projects for each in store.record(project).canaries]
+        yield _gauge("burgee_canaries", "environments with a version that some workers try", len(running))
+        yield _gauge("burgee_held", "1 while nothing is installed, whatever is published", int(store.held()))
         yield _gauge("burgee_ready", "1 when every project has been tried once", int(store.ready))
 
 

@@ -16,6 +16,7 @@ from server.control.api import (
     drafts,
     environments,
     holding,
+    hosts,
     keys,
     openapi,
     projects,
@@ -49,6 +50,7 @@ ROUTES: tuple[Route, ...] = (
     *keys.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
+    *hosts.ROUTES,
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.control.feed import Feed
+from server.control.hosts import Hosts
 from server.control.publishing.impact import RecentContexts
 from server.record.database import Record
 from server.sources.compiling import Compiler
@@ -30,4 +31,5 @@ class Parts:
     feed: Feed
     compiler: Compiler
     settings: ControlSettings = field(default_factory=ControlSettings)
+    hosts: Hosts | None = None  # None: nobody reports here
     contexts: RecentContexts = field(default_factory=RecentContexts)  # for the impact of drafts

@@ -111,7 +111,7 @@ async def act(
         if series:
             series.hear(message)
 
-    trials = Trials(publisher.history, settings.worker_count())
+    trials = Trials(publisher.history, settings.worker_count(), metrics.canary_complaints.inc)
     database = DatabaseThread(state)
     collector = Collector(doors.agent, database, heard, metrics.count_failures.inc)
 

@@ -9,7 +9,7 @@ Counts are over the canary's life on this host, since this agent began. A compla
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -67,9 +67,11 @@ class _Trial:
 
 
 class Trials:
-    def __init__(self, committed: Committed, workers: int) -> None:
+    def __init__(self, committed: Committed, workers: int, complained: Callable[[], None] = lambda: None) -> None:
+        """`workers`: how many there are to be. `complained` is called once for each canary that fares badly."""
         self._committed = committed
         self._workers = workers
+        self._complained = complained
         self._trials: dict[EnvironmentId, _Trial] = {}
         self._seen: dict[tuple[int, int], tuple[int, int]] = {}  # by block and process: requests, those that failed
         self._log = structlog.get_logger("canary")
@@ -144,6 +146,7 @@ class Trials:
     def _complain(self, trial: _Trial, environment: object, complaint: str) -> None:
         if not trial.complaint:
             trial.complaint = complaint
+            self._complained()
             self._log.error(
                 "a canary fares badly",
                 environment=str(environment),

@@ -14,13 +14,13 @@ from msgspec import Meta
 
 from server.control.api.definitions import shown_diagnostics
 from server.control.api.frame import Answer, Call, Page, PageQuery, Route, found
-from server.control.api.publishing import Contexts, Published, published_view
+from server.control.api.hosts import Wait
+from server.control.api.publishing import Contexts, Published, commit_and_wait
 from server.control.api.publishing_problems import as_problems, desk_of
 from server.control.problems import DiagnosticOf
 from server.control.publishing import drafting, schedule
 from server.control.publishing.diff import Change
 from server.control.publishing.impact import Impact
-from server.control.publishing.publish import commit
 from server.control.roles import Need, Role
 from server.record.database import Transaction
 from server.record.drafts import Draft, get_draft, list_drafts
@@ -141,16 +141,12 @@ async def take_off_schedule(call: Call[None, None]) -> Answer:
         return await call.change(work)
 
 
-async def publish(call: Call[PublishDraft, None]) -> Answer:
+async def publish(call: Call[PublishDraft, Wait]) -> Answer:
     with as_problems():
         async with call.parts.record.look() as tx:
             draft = await _matched(tx, call)
         prepared = await drafting.prepare_draft(desk_of(call.parts), draft, override_impact=call.body.override_impact)
-
-        async def work(tx: Transaction) -> Answer:
-            return published_view(call, await commit(tx, prepared, by=call.actor))
-
-        return await call.change(work)
+        return await commit_and_wait(call, prepared)
 
 
 async def _matched(tx: Transaction, call: Call[Any, Any]) -> Draft:
@@ -221,5 +217,6 @@ ROUTES = (
     Route(
         "draft_publish", "POST", f"{ONE}/publish", _EDITOR, publish, "publish it",
         answer=Published, statuses=(409, 422), body=PublishDraft, body_optional=True, conditional=True,
+        query=Wait,
     ),
 )  # fmt: skip

@@ -11,6 +11,7 @@ each becomes `{"version": 18, "live": true, "changes": [â€¦], "diagnostics": [â€
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -19,7 +20,9 @@ from msgspec import Meta
 from server.control.api.definitions import shown_diagnostics
 from server.control.api.document import DryRun
 from server.control.api.frame import Answer, Call, Route
+from server.control.api.hosts import LONGEST_WAIT, Wait, waited_for
 from server.control.api.publishing_problems import as_problems, desk_of
+from server.control.hosts import Waited
 from server.control.problems import DiagnosticOf, ProblemError
 from server.control.publishing import drafting
 from server.control.publishing.diff import Change
@@ -67,6 +70,10 @@ class Kill(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
     message: Message = ""
 
 
+class DryRunOrWait(DryRun, frozen=True, rename="camel", forbid_unknown_fields=True):
+    wait: Annotated[float, Meta(ge=0, le=LONGEST_WAIT)] = 0.0
+
+
 class Published(msgspec.Struct, frozen=True, rename="camel"):
     version: int
     live: bool  # hosts are told to serve it; not where something is paused or pinned, or a canary goes first
@@ -74,9 +81,10 @@ class Published(msgspec.Struct, frozen=True, rename="camel"):
     diagnostics: tuple[DiagnosticOf, ...]
     impact: Impact
     draft: str | None = None  # in place of a version
+    waited: Waited | None = None  # where `?wait=` asks for it: which hosts have it
 
 
-async def publish(call: Call[Publish, None]) -> Answer:
+async def publish(call: Call[Publish, Wait]) -> Answer:
     with as_problems():
         prepared = await prepare_publish(
             desk_of(call.parts),
@@ -86,19 +94,19 @@ async def publish(call: Call[Publish, None]) -> Answer:
             contexts=call.body.contexts,
             override_impact=call.body.override_impact,
         )
-        return await _commit(call, prepared)
+        return await commit_and_wait(call, prepared)
 
 
-async def rollback(call: Call[Rollback, None]) -> Answer:
+async def rollback(call: Call[Rollback, Wait]) -> Answer:
     body = call.body
     with as_problems():
         prepared = await prepare_rollback(
             desk_of(call.parts), call.environment, to=body.version, expected=_matched(call), message=body.message
         )
-        return await _commit(call, prepared)
+        return await commit_and_wait(call, prepared)
 
 
-async def promote(call: Call[Promote, DryRun]) -> Answer:
+async def promote(call: Call[Promote, DryRunOrWait]) -> Answer:
     body, dry = call.body, call.query.dry_run
     if body.source == call.environment.environment:
         raise ProblemError(422, "invalid", "from: another environment than this one")
@@ -124,10 +132,10 @@ async def promote(call: Call[Promote, DryRun]) -> Answer:
                 return Answer(_unpublished(prepared, draft.id), etag=prepared.frozen.basis.newest)
 
             return await call.change(keep)
-        return await _commit(call, prepared)
+        return await commit_and_wait(call, prepared)
 
 
-async def kill(call: Call[Kill, None]) -> Answer:
+async def kill(call: Call[Kill, Wait]) -> Answer:
     with as_problems():
         for _ in range(ATTEMPTS):
             prepared = await prepare_kill(
@@ -138,7 +146,7 @@ async def kill(call: Call[Kill, None]) -> Answer:
                 message=call.body.message,
             )
             try:
-                return await _commit(call, prepared)
+                return await commit_and_wait(call, prepared)
             except StaleError:
                 continue  # somebody published meanwhile: off it goes all the same
     raise ProblemError(503, "busy", "others publish all the time", headers={"Retry-After": "1"})
@@ -151,11 +159,19 @@ def published_view(call: Call[Any, Any], done: Committed) -> Answer:
     return Answer(view, etag=done.version)
 
 
-async def _commit(call: Call[Any, Any], prepared: Prepared) -> Answer:
-    async def work(tx: Transaction) -> Answer:
-        return published_view(call, await commit(tx, prepared, by=call.actor))
+async def commit_and_wait(call: Call[Any, Any], prepared: Prepared) -> Answer:
+    """Waits after the commit, where the request says so: for hosts that are told of it, and no longer than it says."""
+    committed: list[Committed] = []
 
-    return await call.change(work)
+    async def work(tx: Transaction) -> Answer:
+        committed[:] = [await commit(tx, prepared, by=call.actor)]
+        return published_view(call, committed[0])
+
+    answer = await call.change(work)
+    if not committed[0].told:
+        return answer
+    waited = await waited_for(call.parts.hosts, call.environment, committed[0].number, call.query.wait)
+    return replace(answer, value=msgspec.structs.replace(answer.value, waited=waited)) if waited else answer
 
 
 def _unpublished(prepared: Prepared, draft: str | None) -> Published:
@@ -177,18 +193,18 @@ _EDITOR = Need(Role.EDITOR)
 ROUTES = (
     Route(
         "environment_publish", "POST", f"{PATH}/publish", _EDITOR, publish, "publish the working copy",
-        answer=Published, statuses=(409, 422), body=Publish, body_optional=True, conditional=True,
+        answer=Published, statuses=(409, 422), body=Publish, body_optional=True, conditional=True, query=Wait,
     ),
     Route(
         "environment_rollback", "POST", f"{PATH}/rollback", _EDITOR, rollback, "a new version with an older document",
-        answer=Published, statuses=(422,), body=Rollback, conditional=True,
+        answer=Published, statuses=(422,), body=Rollback, conditional=True, query=Wait,
     ),
     Route(
         "environment_promote", "POST", f"{PATH}/promote", _EDITOR, promote, "flags as they are published elsewhere",
-        answer=Published, statuses=(409, 412, 422, 428), body=Promote, query=DryRun,
+        answer=Published, statuses=(409, 412, 422, 428), body=Promote, query=DryRunOrWait,
     ),
     Route(
         "flag_kill", "POST", f"{PATH}/flags/{{key}}/kill", _EDITOR, kill, "a flag off for everybody, at once",
-        answer=Published, statuses=(422,), body=Kill, body_optional=True,
+        answer=Published, statuses=(422,), body=Kill, body_optional=True, query=Wait,
     ),
 )  # fmt: skip

@@ -19,7 +19,7 @@ from server.control.publishing.diff import Change, differences
 from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.refusals import DoesNotCompileError
 from server.diagnostics import summary_of
-from server.record.canaries import SECONDS, Plan
+from server.record.canaries import SECONDS, Plan, live_beside
 from server.record.database import Transaction, epoch_of, next_number
 from server.record.definitions import bodies_of, digest_of, environment_names, joined
 from server.record.history import environment_row, made_of_version
@@ -69,12 +69,13 @@ class Frozen:
     changes: tuple[Change, ...]
 
 
-async def basis_of(tx: Transaction, environment: EnvironmentId) -> Basis:
-    """Raises LookupError."""
+async def basis_of(tx: Transaction, environment: EnvironmentId, *, beside_canary: bool = False) -> Basis:
+    """Raises LookupError. `beside_canary`: what is published is what is live, where the newest is only a canary."""
     row = await environment_row(tx, environment)
     newest, number = row.version, next_number(await epoch_of(tx), row.version)
     rules = msgspec.convert(row.settings, Rules)
-    made_of = await made_of_version(tx, environment, newest) if newest else None
+    live = await live_beside(tx, environment) if beside_canary else None
+    made_of = await made_of_version(tx, environment, live or newest) if newest else None
     if made_of is None:
         names = await environment_names(tx, environment.project_id)
         return Basis(environment, newest, number, rules, Document(names, {}), "")

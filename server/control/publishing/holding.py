@@ -122,8 +122,8 @@ async def _settle(tx: Transaction, scope: Scope) -> Told:
     moved: set[ProjectId] = set()
     for tenant, project, name, version, live, pinned, on_trial in rows.all():
         wanted = version if pinned is None else max(pinned, live)
-        if wanted in (live, on_trial):
-            continue
+        if wanted == live or (pinned is None and wanted == on_trial):
+            continue  # a canary goes on as one
         here = _in_scope(Scope(tenant, project, name))
         await tx.execute(update(environments).where(here).values(live_version=wanted))
         moved.add(ProjectId(tenant, project))

@@ -3,7 +3,7 @@
     await prepare_kill(desk, environment, "checkout")      the newest version's document, with checkout off there
 
 A flag that is off gives its off variant, or the caller's own default where it has none. No approval is asked for and no
-lint gate: the audit says so. It has to compile.
+lint gate: the audit says so. It has to compile. While a canary runs, it is the live version whose flag is put off.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def prepare_kill(
     Raises LookupError where no such flag is published, DoesNotCompileError. After a StaleError of the commit: again.
     """
     async with desk.record.look() as tx:
-        basis = await basis_of(tx, environment)
+        basis = await basis_of(tx, environment, beside_canary=True)
     body = basis.published.parts.get((FLAG, key))
     if body is None:
         raise LookupError(f"there is no flag `{key}` in what is published of `{environment}`")

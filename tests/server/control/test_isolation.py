@@ -1,6 +1,6 @@
 """Who gets what: every route of the admin API with every kind of credential, to the status.
 
-The rows are the table of routes itself; a route that has no row in NEEDS here fails: a new one is to say whom it is for.
+The rows are the table of routes itself; a route that has no row in NEEDS fails: a new one is to say whom it is for.
 """
 
 from __future__ import annotations
@@ -136,7 +136,11 @@ def credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Credential
                 assert plane.ask("POST", f"/tenants/{tenant}/projects", {"name": project}).status == 201
                 path = f"/tenants/{tenant}/projects/{project}/environments"
                 assert plane.ask("POST", path, {"name": "production"}).status == 201
-        scopes = {"instance": {}, "tenant": {"tenant": "shop"}, "project": {"tenant": "shop", "project": "web"}}
+        scopes: dict[str, dict[str, Any]] = {
+            "instance": {},
+            "tenant": {"tenant": "shop"},
+            "project": {"tenant": "shop", "project": "web"},
+        }
         scopes |= {"other tenant": {"tenant": "bank"}, "other project": {"tenant": "shop", "project": "api"}}
         found = {f"{scope} {role}": plane.new_key(role=role, **at) for scope, at in scopes.items() for role in RANKS}
         found |= {
@@ -256,7 +260,8 @@ def test_nobody_gives_more_than_they_have(tmp_path: Any, who: str, path: str, bo
         for project in ("web", "api"):
             plane.ask("POST", "/tenants/shop/projects", {"name": project})
         scope, role = who.split()
-        at = {"instance": {}, "tenant": {"tenant": "shop"}, "project": {"tenant": "shop", "project": "web"}}[scope]
+        below = {"instance": (), "tenant": ("shop",), "project": ("shop", "web")}[scope]
+        at: dict[str, Any] = dict(zip(("tenant", "project"), below, strict=False))
         assert plane.ask("POST", path, body, key=plane.new_key(role=role, **at)).status == status
 
 
