@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.flags import document  # noqa: E402
-from loadtests.ten_thousand import Client, client_of_each_worker, fill, percentile, serving  # noqa: E402
+from loadtests.processes import serving  # noqa: E402
+from loadtests.ten_thousand import Client, client_of_each_worker, fill, percentile  # noqa: E402
 
 
 class Caller:
@@ -57,9 +58,7 @@ def main() -> None:
         path = tenants / "t00000" / "app.json"
         put(path, options.flags, False)
         server = stack.enter_context(
-            serving(
-                tenants, "--workers", str(options.workers), "--poll-interval", "0.05", "--settle-time", "0", expected=1
-            )
+            serving(tenants, "--workers", str(options.workers), "--poll-interval", "0.05", "--settle-time", "0")
         )
         callers = [Caller(each, options.pause) for each in client_of_each_worker(stack, server)]
         threads = [Thread(target=each.work) for each in callers]

@@ -12,12 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import select
-import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,12 +22,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.flags import bodies, document  # noqa: E402
+from loadtests.processes import WORKER, Member, Server, free_port, serving, tree  # noqa: E402
 from server import keys  # noqa: E402
 from server.sources import key_file  # noqa: E402
 from server.types import KeyKind, ProjectId  # noqa: E402
@@ -66,61 +64,48 @@ def fill(folder: Path, tenants: int, flags: int) -> Path:
 
 
 @dataclass(frozen=True)
-class Server:
-    address: tuple[str, int]
-    management: str
-    pid: int
+class Started:
+    server: Server
     seconds: float  # until it was ready
-    first: float  # seconds until the first answer, or NaN
-
-    def fetch(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.management + path, timeout=60) as answer:
-            return bytes(answer.read())
-
-    def workers(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.fetch("/status?limit=1"))["workers"]
-        return found
-
-    def children(self) -> list[int]:
-        return [int(each) for each in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
-
-    @property
-    def agent(self) -> int:
-        workers = {each["pid"] for each in self.workers()}
-        return next(each for each in self.children() if each not in workers)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    first: float  # seconds until the first answer
 
 
 @contextmanager
-def serving(tenants: Path, *arguments: str, expected: int) -> Iterator[Server]:
-    port, management = free_port(), free_port()
-    command = [sys.executable, "-m", "server.cli", "serve", "--json", "--tenants", str(tenants), "--port", str(port)]
-    command += ["--management-port", str(management), "--state", str(tenants.parent / "state"), *arguments]
-    started, first = time.monotonic(), math.nan
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    log = (tenants.parent / "server.log").open("ab")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
-    assert process.stdout is not None
+def starting(tenants: Path, *options: str) -> Iterator[Started]:
+    """A server on a port that is known before it listens, so that it can be asked from the beginning."""
+    port, begun = free_port(), time.monotonic()
+    first: list[float] = []
+
+    def ask() -> None:
+        while not first:
+            taken = _first_answer(("127.0.0.1", port), begun)
+            if not math.isnan(taken) or stop.wait(0.02):
+                first.append(taken)
+
+    stop = Event()
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
     try:
-        while not select.select([process.stdout], [], [], 0.02)[0]:
-            if math.isnan(first):
-                first = _first_answer(("127.0.0.1", port), started)
-            elif expected > 1000 and int(time.monotonic() * 50) % 100 == 0 and sys.stderr.isatty():
-                done = sum(1 for _ in (tenants.parent / "state" / "snapshots").iterdir())
-                print(f"\r{done} of {expected} tenants are on disk", end="", file=sys.stderr)
-        if b"{" not in (said := process.stdout.readline()) or b"error" in (said := said + process.stdout.readline()):
-            raise SystemExit(f"the server did not start: {said!r}; see {tenants.parent / 'server.log'}")
-        seconds = time.monotonic() - started
-        yield Server(("127.0.0.1", port), f"http://127.0.0.1:{management}", process.pid, seconds, first)
+        with serving(tenants, "--port", str(port), *options, log=tenants.parent / "server.log") as server:
+            seconds = time.monotonic() - begun
+            thread.join(60)
+            yield Started(server, seconds, first[0] if first else math.nan)
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        log.close()
+        stop.set()
+
+
+def fetch(server: Server, path: str) -> bytes:
+    with urllib.request.urlopen(server.management + path, timeout=60) as answer:
+        return bytes(answer.read())
+
+
+def workers_of(server: Server) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(fetch(server, "/status?limit=1"))["workers"]
+    return found
+
+
+def agent_of(server: Server) -> Member:
+    return next(each for each in tree(server.pid) if each.name == "burgee-agent")
 
 
 def _first_answer(address: tuple[str, int], started: float) -> float:
@@ -172,12 +157,12 @@ def _length_of(head: bytes) -> int:
 def client_of_each_worker(stack: ExitStack, server: Server) -> list[Client]:
     """Connections are opened until every worker has one."""
     clients: dict[int, Client] = {}
-    before = {each["pid"]: each["connections"] for each in server.workers()}
+    before = {each["pid"]: each["connections"] for each in workers_of(server)}
     while len(clients) < len(before):
-        client = stack.enter_context(Client(server.address))
+        client = stack.enter_context(Client(("127.0.0.1", server.port)))
         client.ask(0)
         time.sleep(1.5)  # workers say once a second how many connections they have
-        after = {each["pid"]: each["connections"] for each in server.workers()}
+        after = {each["pid"]: each["connections"] for each in workers_of(server)}
         for pid, count in after.items():
             if count > before[pid]:
                 clients.setdefault(pid, client)
@@ -185,19 +170,9 @@ def client_of_each_worker(stack: ExitStack, server: Server) -> list[Client]:
     return list(clients.values())
 
 
-def proportional_bytes(pids: Sequence[int]) -> int:
-    """Of all processes together: what they share counts once."""
-    total = 0
-    for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
-
-
-def seconds_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def memory_of_workers(server: Server) -> str:
+    """Of all together: what they share counts once."""
+    return f"{sum(each.memory() for each in tree(server.pid) if each.name == WORKER) / 1e6:.0f} MB"
 
 
 def percentile(taken: Sequence[float], share: float) -> float:
@@ -240,30 +215,28 @@ def main() -> None:
 
 def measure(folder: Path, count: int, flags: int, workers: str, rounds: int) -> None:
     tenants = fill(folder, count, flags)
-    with serving(tenants, "--workers", workers, expected=count) as server:
-        print(f"first start: ready in {server.seconds:.1f} s", flush=True)
+    with starting(tenants, "--workers", workers) as empty:
+        print(f"first start: ready in {empty.seconds:.1f} s", flush=True)
     with ExitStack() as stack:
-        server = stack.enter_context(serving(tenants, "--workers", workers, expected=count))
-        print(
-            f"start on a full folder: first answer in {server.first:.2f} s, ready in {server.seconds:.1f} s", flush=True
-        )
+        full = stack.enter_context(starting(tenants, "--workers", workers))
+        server = full.server
+        print(f"start on a full folder: first answer in {full.first:.2f} s, ready in {full.seconds:.1f} s", flush=True)
         clients = client_of_each_worker(stack, server)
-        pids = [each["pid"] for each in server.workers()]
-        print(f"all workers before anything is asked: {proportional_bytes(pids) / 1e6:.0f} MB")
+        print(f"all workers before anything is asked: {memory_of_workers(server)}")
         order = sorted(range(1, count), key=lambda number: number * 7919 % count)
         for name in ("first answer of a tenant", "second answer"):
             taken = [client.ask(number)[0] for number in order for client in clients]
             print(f"{name}, {len(clients)} workers: {said(taken)}", flush=True)
-        print(f"all workers after every tenant was asked: {proportional_bytes(pids) / 1e6:.0f} MB")
-        print(f"the agent: {proportional_bytes([server.agent]) / 1e6:.0f} MB")
+        print(f"all workers after every tenant was asked: {memory_of_workers(server)}")
+        print(f"the agent: {agent_of(server).memory() / 1e6:.0f} MB")
         answers = [clients[0].ask(number, context=number % 100)[1] for number in order[:500]]
         for path in ("/status?limit=100", "/status?limit=1000", "/metrics"):
             started = time.perf_counter()
-            server.fetch(path)
+            fetch(server, path)
             print(f"{path}: {1e3 * (time.perf_counter() - started):.0f} ms")
-        agent, before = server.agent, seconds_of(server.agent)
+        before = agent_of(server).seconds
         time.sleep(20)
-        print(f"the agent when nothing changes: {(seconds_of(agent) - before) / 20:.1%} of a core", flush=True)
+        print(f"the agent when nothing changes: {(agent_of(server).seconds - before) / 20:.1%} of a core", flush=True)
         quiet: list[float] = []
         beside: list[float] = []
         for _ in range(rounds):
@@ -274,7 +247,7 @@ def measure(folder: Path, count: int, flags: int, workers: str, rounds: int) -> 
     budget = count * 2000  # of the 20 kB or so that each takes
     with ExitStack() as stack:
         server = stack.enter_context(
-            serving(tenants, "--workers", workers, "--memory-budget", str(max(budget, 1 << 20)), expected=count)
+            serving(tenants, "--workers", workers, "--memory-budget", str(max(budget, 1 << 20)))
         )
         clients = client_of_each_worker(stack, server)
         for client in clients:
@@ -282,10 +255,10 @@ def measure(folder: Path, count: int, flags: int, workers: str, rounds: int) -> 
             assert found == answers, "an answer differs"
             for number in order:
                 client.ask(number)
-        mapped = [each["mappedBytes"] for each in server.workers()]
+        mapped = [each["mappedBytes"] for each in workers_of(server)]
         evictions = next(
             line
-            for line in server.fetch("/metrics").decode().splitlines()
+            for line in fetch(server, "/metrics").decode().splitlines()
             if line.startswith("burgee_snapshot_evictions_total")
         )
         print(

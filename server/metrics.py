@@ -8,6 +8,7 @@ itself it counts as it happens; what is served is read from the store when someb
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from server.shared.page import BOUNDS, Block, Page
+from server.shared.page import BOUNDS, KEY_REASONS, LIMITS, ROUTE_NAMES, Block, Page
 from server.state.store import Store
 from server.types import SourceState
 from server.version import version
@@ -30,6 +31,18 @@ REFUSALS = ("digest", "verify", "too_large", "backwards", "unreadable", "disk")
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PROPAGATION = (0.001, 0.0025, 0.005, *_SLOW)
 
+# What can be said of a request is there from the start, with 0: a series that appears with its first event has no rate
+# for it, and how many there are does not depend on what is asked.
+_GUARDED = (200, 401, 403, 429, 500, 503)  # of every route that asks for a key
+_WITH_BODY = (*_GUARDED, 400, 408, 413, 415)
+ANSWERS: Mapping[str, tuple[int, ...]] = {
+    "evaluate": _WITH_BODY,
+    "ofrep_flags": (*_WITH_BODY, 304),
+    "ofrep_flag": (*_WITH_BODY, 404),
+    "ofrep_events": (*_GUARDED, 400),
+    "none": (204, 403, 404, 405, 500),  # no such path or method, and preflights
+}
+
 
 class AgentMetrics:
     def __init__(self, store: Store, page: Page) -> None:
@@ -40,6 +53,8 @@ class AgentMetrics:
         self.reloads = Counter(
             "burgee_reloads", "sources that changed, by what came of it", ["source", "outcome"], registry=registry
         )
+        for each in itertools.product(("document", "keys"), ("installed", "refused")):
+            self.reloads.labels(*each)
         self.compile_seconds = Histogram(
             "burgee_compile_duration_seconds", "one document, all environments", buckets=_SLOW, registry=registry
         )
@@ -69,6 +84,9 @@ class AgentMetrics:
         )
         self.sync_missing = Counter(
             "burgee_sync_missing", "projects that a source lists no more; they are kept", registry=registry
+        )
+        self.canary_complaints = Counter(
+            "burgee_canary_complaints", "canaries that fare worse here than what is live", registry=registry
         )
         registry.register(_StoreCollector(store))
         registry.register(_WorkersCollector(page))
@@ -104,6 +122,9 @@ class _StoreCollector(Collector):
             "the longest that anything served has not been what its source says",
             time.monotonic() - min([*behind, store.confirmed_at]),
         )
+        running = [each for project in projects for each in store.record(project).canaries]
+        yield _gauge("burgee_canaries", "environments with a version that some workers try", len(running))
+        yield _gauge("burgee_held", "1 while nothing is installed, whatever is published", int(store.held()))
         yield _gauge("burgee_ready", "1 when every project has been tried once", int(store.ready))
 
 
@@ -118,16 +139,17 @@ class _WorkersCollector(Collector):
         # The agent heartbeats without ever applying the journal; what has a position is a worker.
         workers = [each for each in blocks if each.pid and each.position]
         requests = CounterMetricFamily("burgee_http_requests", "requests answered", labels=["route", "status"])
-        for (route, status), count in _sums(each.requests() for each in blocks).items():
+        known = [(route, status) for route, statuses in ANSWERS.items() for status in statuses]
+        for (route, status), count in _sums(known, (each.requests() for each in blocks)).items():
             requests.add_metric([route, str(status or "other")], count)
         yield requests
         yield _durations(blocks)
         yield _counts("burgee_http_refused_keys", "requests refused for the key they presented", "why",
-                      _sums(each.refused_keys() for each in blocks))  # fmt: skip
+                      _sums(KEY_REASONS, (each.refused_keys() for each in blocks)))  # fmt: skip
         yield _counts("burgee_limited", "what went over a limit of its tenant; ..._warned was let pass", "limit",
-                      _sums(each.limited() for each in blocks))  # fmt: skip
+                      _sums(LIMITS, (each.limited() for each in blocks)))  # fmt: skip
         yield _counts("burgee_shed", "requests refused because the server had too many", "route",
-                      _sums(each.sheds() for each in blocks))  # fmt: skip
+                      _sums(ROUTE_NAMES[:-1], (each.sheds() for each in blocks)))  # fmt: skip
         for name, explanation, total in (
             ("burgee_evaluations", "flag evaluations", sum(each.evaluations for each in blocks)),
             ("burgee_snapshot_maps", "snapshots mapped by workers", sum(each.maps for each in blocks)),
@@ -162,8 +184,9 @@ class _WorkersCollector(Collector):
         yield memory
 
 
-def _sums(counts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
-    total: dict[Key, int] = {}
+def _sums(known: Iterable[Key], counts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
+    """Of what is known beforehand also where it is 0."""
+    total = dict.fromkeys(known, 0)
     for each in counts:
         for key, count in each.items():
             total[key] = total.get(key, 0) + count
@@ -179,10 +202,10 @@ def _counts(name: str, documentation: str, label: str, counts: Mapping[str, int]
 
 def _durations(blocks: Iterable[Block]) -> HistogramMetricFamily:
     """From the moment that a request is all there to its answer, for what the front answers; else from its head."""
-    routes: dict[str, tuple[list[int], float]] = {}
+    routes: dict[str, tuple[list[int], float]] = {route: ([0] * (len(BOUNDS) + 1), 0.0) for route in ROUTE_NAMES}
     for block in blocks:
         for route, (counts, seconds) in block.durations().items():
-            before, total = routes.get(route, ([0] * len(counts), 0.0))
+            before, total = routes[route]
             routes[route] = [a + b for a, b in zip(before, counts, strict=True)], total + seconds
     family = HistogramMetricFamily(
         "burgee_http_request_duration_seconds", "from a request to its answer", labels=["route"]

@@ -59,8 +59,8 @@ class _Row(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    default: _Row = _Row()
-    tenants: dict[str, _Row] = {}
+    default: Any = {}
+    tenants: dict[str, Any] = {}
 
 
 class _Loader(yaml.SafeLoader):
@@ -100,12 +100,36 @@ def parse_quotas(text: bytes, default: Quota) -> Quotas:
         where = f"line {mark.line + 1}: " if mark else ""
         raise QuotasError(f"{where}{getattr(error, 'problem', None) or 'it is not YAML in UTF-8'}") from None
     except msgspec.ValidationError as error:
-        raise QuotasError(_lower(str(error))) from None
-    default = _quota("default", file.default, default)
+        raise QuotasError(_said("", error, _File)) from None
+    default = _quota("default", _row("default", file.default), default)
     for tenant in file.tenants:
         if re.fullmatch(NAME, tenant) is None:
             raise QuotasError(f"tenants: `{tenant}` is not the name of a tenant")
-    return Quotas(default, {name: _quota(f"tenants.{name}", row, default) for name, row in file.tenants.items()})
+    return Quotas(
+        default,
+        {name: _quota(where := f"tenants.{name}", _row(where, row), default) for name, row in file.tenants.items()},
+    )
+
+
+def _row(where: str, found: Any) -> _Row:
+    try:
+        return msgspec.convert(found, _Row)
+    except msgspec.ValidationError as error:
+        raise QuotasError(_said(where, error, _Row)) from None
+
+
+def _said(where: str, error: msgspec.ValidationError, row: type[msgspec.Struct]) -> str:
+    """msgspec knows the place within a row, and not which members there are.
+
+    >>> _said("tenants.shop", msgspec.ValidationError("Object contains unknown field `stream`"), _File)
+    'tenants.shop: unknown member `stream` (hint: there are `default`, `tenants`)'
+    """
+    what, _, place = str(error).partition(" - at ")
+    if what.startswith(unknown := "Object contains unknown field "):
+        members = ", ".join(f"`{each}`" for each in row.__struct_encode_fields__)
+        what = f"unknown member {what.removeprefix(unknown)} (hint: there are {members})"
+    place = (where + place.rpartition("$")[2].strip("`")).removeprefix(".")
+    return f"{place}: {_lower(what)}" if place else _lower(what)
 
 
 def _quota(where: str, row: _Row, default: Quota) -> Quota:

@@ -73,8 +73,12 @@ class Streams:
         environment: EnvironmentId,
         last_seen: str | None,
         chunked: bool,
+        origin: str | None = None,
     ) -> None:
-        """The connection is a stream from now on; its head is written. `last_seen` as its `Last-Event-ID`."""
+        """The connection is a stream from now on; its head is written. `last_seen` as its `Last-Event-ID`.
+
+        `origin`: of the page that uses a client key. What opened the stream may be over since its head was written.
+        """
         published = self._catalog.published(environment)
         channels = self._channels.setdefault(environment.project_id, {})
         channel = channels.get(environment)
@@ -82,7 +86,7 @@ class Streams:
             channel = channels[environment] = _Channel(self, self._page, environment)
         if published is not None:
             channel.turn_to(published.version)
-        stream = Stream(channel, transport, grant.digest, chunked, self._ends(grant))
+        stream = Stream(channel, transport, grant.digest, origin, chunked, self._ends(grant))
         stream.beat.add(stream)
         self._block.hold(channel.tenant, streams=1)
         transport.set_write_buffer_limits(high=MOST_UNREAD)
@@ -93,7 +97,7 @@ class Streams:
         if (last_seen != str(channel.version)) if last_seen is not None else missed:
             stream.write(channel.event)
         stream.told = channel.version
-        if published is None or self._draining:
+        if published is None or self._draining or not self._may_listen(stream, environment):
             stream.finish()
 
     def changed(self, projects: Iterable[ProjectId]) -> None:
@@ -145,7 +149,8 @@ class Streams:
 
     def _may_listen(self, stream: Stream, environment: EnvironmentId) -> bool:
         grant = self._catalog.grant(stream.digest)
-        return grant is not None and grant.evaluates and environment in grant.environments
+        opens = grant is not None and grant.evaluates and environment in grant.environments
+        return opens and (stream.origin is None or self._catalog.allows(environment, stream.origin))
 
     def _ends(self, grant: Grant) -> float:
         longest = self._longest * random.uniform(0.8, 1.2)
@@ -184,14 +189,21 @@ class _Channel:
 
 
 class Stream(asyncio.Protocol):
-    __slots__ = ("beat", "channel", "chunked", "digest", "ends", "told", "transport")
+    __slots__ = ("beat", "channel", "chunked", "digest", "ends", "origin", "told", "transport")
 
     def __init__(
-        self, channel: _Channel, transport: asyncio.Transport, digest: bytes, chunked: bool, ends: float
+        self,
+        channel: _Channel,
+        transport: asyncio.Transport,
+        digest: bytes,
+        origin: str | None,
+        chunked: bool,
+        ends: float,
     ) -> None:
         self.channel = channel
         self.transport = transport
         self.digest = digest  # of its key
+        self.origin = origin  # of the page, where that has a say
         self.chunked = chunked
         self.ends = ends  # seconds, monotonic
         self.told = 0  # version

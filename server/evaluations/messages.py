@@ -22,6 +22,7 @@ class Counted(msgspec.Struct, frozen=True, array_like=True):
     environments: tuple[tuple[str, tuple[Row, ...]], ...] = ()
     lost: int = 0  # evaluations since the message before that are in no count
     lost_events: int = 0  # of telemetry, since the message before
+    versions: tuple[int, ...] = ()  # that counted, for each of `environments`
 
 
 _decode = msgspec.msgpack.Decoder(Counted).decode

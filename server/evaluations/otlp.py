@@ -35,7 +35,8 @@ class Exporter:
     def __init__(self, sink: LogRecordExporter | None = None) -> None:
         """In a process that forks no more: it has threads. `sink`: else where OTEL_EXPORTER_OTLP_* say."""
         log = logging.getLogger("opentelemetry")
-        log.handlers, log.propagate = [_Quietly()], False
+        self._complaints = _Quietly()
+        log.handlers, log.propagate = [self._complaints], False
         self._sink = _Counting(sink or OTLPLogExporter())
         # The operator's OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
         resource = Resource.create({"service.name": "burgee", "service.version": version()})
@@ -66,13 +67,18 @@ class Exporter:
         return new
 
     async def close(self) -> None:
-        """Send what waits, within FINISH."""
+        """Send what waits, within FINISH; what does not arrive is said in one line."""
+        failed = self._sink.failed
+        self._complaints.setLevel(logging.CRITICAL + 1)  # of tries that there will not be
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         give_up = time.monotonic() + FINISH
         while closing.is_alive() and time.monotonic() < give_up:
             await asyncio.sleep(0.02)
         self._sink.give_up()
+        lost = self._emitted - self._sink.arrived - failed
+        if lost:
+            structlog.get_logger("telemetry").warning("the last telemetry events did not arrive", events=lost)
 
 
 class _Counting(LogRecordExporter):
@@ -80,12 +86,15 @@ class _Counting(LogRecordExporter):
         self._sink = sink
         self._given_up = False
         self.taken = 0  # events, off the queue
+        self.arrived = 0
         self.failed = 0
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         self.taken += len(batch)
         result = LogRecordExportResult.FAILURE if self._given_up else self._sink.export(batch)
-        if result is not LogRecordExportResult.SUCCESS:
+        if result is LogRecordExportResult.SUCCESS:
+            self.arrived += len(batch)
+        else:
             self.failed += len(batch)
         return result
 

@@ -42,7 +42,7 @@ class Tally:
         self._lost_events = lost_events
         self._worker = secrets.randbits(62)
         self._number = 0
-        self._kept: dict[str, dict[tuple[str, str | None], int]] = {}
+        self._kept: dict[tuple[str, int], dict[tuple[str, str | None], int]] = {}  # by environment and version
         self._rows = 0
         self._lost = 0
         self._unsent: bytes | None = None
@@ -61,11 +61,11 @@ class Tally:
 
     async def finish(self) -> None:
         """The last counts of this process, when it answers no more."""
-        await self._look(give_up=time.monotonic() + FINISH)
+        await self._look(give_up=time.monotonic() + FINISH, at_a_time=FINISH)
         if self._rows or self._unsent:
             self._log.warning("the last counts found no way to the agent", rows=self._rows)
 
-    async def _look(self, give_up: float) -> None:
+    async def _look(self, give_up: float, at_a_time: float = SLICE) -> None:
         """At all snapshots; what does not go through the door before `give_up` is for the next look."""
         began, stuck = time.perf_counter(), False
         for served in self._catalog.mapped():
@@ -74,7 +74,7 @@ class Tally:
                 self._take(served)
                 if self._rows >= ENOUGH:
                     stuck = not await self._send_until(give_up)
-            if time.perf_counter() - began > SLICE:
+            if time.perf_counter() - began > at_a_time:
                 await asyncio.sleep(PAUSE)
                 began = time.perf_counter()
         if not stuck:
@@ -90,7 +90,7 @@ class Tally:
         counts = served.snapshot.take_counts()
         if not counts:
             return
-        kept = self._kept.setdefault(str(served.id), {})
+        kept = self._kept.setdefault((str(served.id), served.published.version), {})
         for flag, variant, count in counts:
             before = kept.get((flag, variant))
             if before is None:
@@ -133,9 +133,10 @@ class Tally:
     def _next(self) -> bytes | None:
         """A message with as much of what is kept as it takes."""
         environments: list[tuple[str, tuple[Row, ...]]] = []
+        versions: list[int] = []
         size, lost, lost_events = 0, self._lost, self._lost_events()
         while self._kept and size < LARGEST // 2:
-            name, counts = next(iter(self._kept.items()))
+            (name, version), counts = next(iter(self._kept.items()))
             size += len(name)
             rows: list[Row] = []
             while counts and size < LARGEST // 2:
@@ -143,11 +144,15 @@ class Tally:
                 rows.append((flag, variant, count))
                 size += len(flag) + len(variant or "") + 16
             if not counts:
-                del self._kept[name]
+                del self._kept[name, version]
             self._rows -= len(rows)
             environments.append((name, tuple(rows)))
+            versions.append(version)
         if not environments and not lost and not lost_events:
             return None
         self._lost = 0
         self._number += 1
-        return encoded(Counted(self._worker, self._number, int(time.time()), tuple(environments), lost, lost_events))
+        counted = Counted(
+            self._worker, self._number, int(time.time()), tuple(environments), lost, lost_events, tuple(versions)
+        )
+        return encoded(counted)

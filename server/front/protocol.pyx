@@ -576,7 +576,7 @@ cdef class _Connection:
                 return reply
         self.refused = False
         body = PyBytes_FromStringAndSize(p + r.head, r.body)
-        if r.route == ROUTE_BATCH and r.environment.length == 0 and has_groups(body):
+        if r.route == ROUTE_BATCH and has_groups(body):
             front.admission.give_back(entry.tenant, now)  # aiohttp's handler asks again
             return None
         if entry.tenant.evaluation_cost:

@@ -17,20 +17,29 @@ from aiohttp.typedefs import Handler
 
 from server.http import event_address
 from server.http.failures import Refused
-from server.http.presented_key import MISSING, UNKNOWN, opened_by
+from server.http.presented_key import MISSING, SEVERAL, UNKNOWN, KeyRefusal, opened_by
 from server.shared.page import Block
 from server.state.catalog import Catalog
+from server.sync.messages import SYNC_ROUTES
 from server.types import EVALUATING, Grant, KeyKind
 
 GRANT = web.RequestKey("grant", Grant)
 
 EVENTS = "ofrep_events"
+SYNC = "sync"  # as metrics name all of SYNC_ROUTES
 PERMITTED: Mapping[str, frozenset[KeyKind]] = {
     "evaluate": EVALUATING,
     "ofrep_flag": EVALUATING,
     "ofrep_flags": EVALUATING,
     EVENTS: EVALUATING,
+    **dict.fromkeys(SYNC_ROUTES, frozenset({KeyKind.EDGE})),
 }
+
+
+def route_of(request: web.Request) -> str:
+    """As metrics name it: a path that is no route must not make a series of its own."""
+    name = request.match_info.route.name or "none"
+    return SYNC if name in SYNC_ROUTES else name
 
 
 class Authenticate:
@@ -47,10 +56,8 @@ class Authenticate:
         return await handler(request)
 
     def _grant_of(self, request: web.Request) -> Grant:
-        presented = _presented(request)
         self._catalog.refresh()
-        permitted = PERMITTED.get(request.match_info.route.name or "", frozenset())
-        found = opened_by(presented, permitted, self._catalog.grant, time.time()) if presented is not None else MISSING
+        found = self._opened_by(_presented(request), request.match_info.route.name or "")
         if isinstance(found, Grant):
             return found
         if found is UNKNOWN and not self._catalog.ready:
@@ -58,6 +65,11 @@ class Authenticate:
             raise Refused(503, "keys are still being read", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
         self._block.refuse_key(found.reason)
         raise Refused(found.status, found.details, headers=found.headers)
+
+    def _opened_by(self, presented: set[str], route: str) -> Grant | KeyRefusal:
+        if len(presented) != 1:
+            return SEVERAL if presented else MISSING
+        return opened_by(presented.pop(), PERMITTED.get(route, frozenset()), self._catalog.grant, time.time())
 
     def _grant_by_address(self, request: web.Request) -> Grant:
         """Narrowed to the environment that the address names."""
@@ -81,10 +93,10 @@ def _is_address(request: web.Request) -> bool:
     return event_address.TOKEN in request.query and not {"Authorization", "X-API-Key"} & request.headers.keys()
 
 
-def _presented(request: web.Request) -> str | None:
-    """The one key of a request; None where there is none, or several that differ."""
+def _presented(request: web.Request) -> set[str]:
+    """The keys of a request, one that comes twice once."""
     found = set(request.headers.getall("X-API-Key", ()))
     for value in request.headers.getall("Authorization", ()):
         scheme, _, token = value.partition(" ")
         found.add(token.strip() if scheme.lower() == "bearer" else "")
-    return found.pop() if len(found) == 1 else None
+    return found

@@ -33,7 +33,7 @@ BLOCK = web.AppKey("block", Block)
 def check_origin(request: web.Request, catalog: Catalog, environment: EnvironmentId) -> None:
     """Raises Refused where a page may not use this client key."""
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and request[GRANT].client and not _allows(catalog.origins_of(environment), origin):
+    if origin is not None and request[GRANT].client and not catalog.allows(environment, origin):
         request.app[BLOCK].refuse_key("origin")
         raise Refused(403, "the key's environment does not allow this origin")
 
@@ -69,15 +69,11 @@ class Cors:
         grant = request.get(GRANT)
         if grant is None:
             return self._catalog.knows_origin(origin)
-        return grant.client and any(_allows(self._catalog.origins_of(each), origin) for each in grant.environments)
+        return grant.client and any(self._catalog.allows(each, origin) for each in grant.environments)
 
 
 def allowed(origin: str) -> dict[str, str]:
     return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": EXPOSED}
-
-
-def _allows(origins: tuple[str, ...], origin: str) -> bool:
-    return origin in origins or "*" in origins
 
 
 def _is_preflight(request: web.Request) -> bool:

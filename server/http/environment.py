@@ -36,11 +36,12 @@ class Asked:
 
 
 ASKED = web.RequestKey("asked", Asked)
+ENVIRONMENT = web.RequestKey("environment", EnvironmentId)  # the one that is asked, for the access log
 
 
 def served_for(request: web.Request, catalog: Catalog) -> Served:
     """One frozen reference for the whole request. INVARIANT: it is answered from it without waiting for anything."""
-    wanted = _wanted(request[GRANT], request.headers.getall(HEADER, ()))
+    wanted = _wanted(request)
     check_origin(request, catalog, wanted)
     served = served_of(catalog, wanted)
     request[ASKED] = asked = Asked()
@@ -56,7 +57,7 @@ def served_of(catalog: Catalog, wanted: EnvironmentId) -> Served:
 
 def environment_for(request: web.Request, catalog: Catalog) -> EnvironmentId:
     """One that is published, whether or not its snapshot is at hand."""
-    wanted = _wanted(request[GRANT], request.headers.getall(HEADER, ()))
+    wanted = _wanted(request)
     check_origin(request, catalog, wanted)
     return wanted if catalog.published(wanted) is not None else _not_there(catalog, wanted)
 
@@ -75,7 +76,12 @@ def _not_there(catalog: Catalog, wanted: EnvironmentId) -> NoReturn:
     raise Refused(503, "the environment has not been loaded", code="PROVIDER_NOT_READY", headers={"Retry-After": "1"})
 
 
-def _wanted(grant: Grant, named: list[str] | tuple[str, ...]) -> EnvironmentId:
+def _wanted(request: web.Request) -> EnvironmentId:
+    request[ENVIRONMENT] = wanted = _chosen(request[GRANT], request.headers.getall(HEADER, ()))
+    return wanted
+
+
+def _chosen(grant: Grant, named: list[str] | tuple[str, ...]) -> EnvironmentId:
     if not named and len(grant.environments) == 1:
         return grant.environments[0]
     if len(named) != 1:

@@ -2,7 +2,7 @@
 
 POST /v1/evaluate      {"contexts": [{"targetingKey": "u-1"}, {"targetingKey": "u-2"}], "flags": ["checkout"]}
 
-or `{"groups": [{"environment": "shop/web/production", "contexts": [{}]}]}`, where the request names no environment.
+or `{"groups": [{"environment": "shop/web/production", "contexts": [{}]}]}`: each names its own environment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Evaluate:
 
     async def batch(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
-        if HEADER not in request.headers and has_groups(body):
+        if has_groups(body):
+            if HEADER in request.headers:
+                details = f"each of the `groups` names its environment (hint: leave out `{HEADER}`)"
+                raise Refused(400, details, code="INVALID_CONTEXT")
             return self._groups(request, body)
         served = served_for(request, self._catalog)
         media_type = media_type_of(request.headers.get("Accept", ""))
@@ -60,7 +63,7 @@ class Evaluate:
         def served_named(name: str) -> Served:
             wanted = EnvironmentId(*parts) if len(parts := name.split("/")) == 3 else None
             if wanted is None or wanted not in grant.environments:
-                raise Refused(403, "the key is not good for one of the environments")
+                raise Refused(403, "the key is not good for that environment")
             check_origin(request, self._catalog, wanted)
             served = served_of(self._catalog, wanted)
             asked.note(served)

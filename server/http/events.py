@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from server.front.admission import TEXTS, Admission
 from server.http.authenticate import GRANT
@@ -40,8 +40,9 @@ class Events:
             raise Refused(429, TEXTS[limit], headers={"Retry-After": str(seconds)})
         chunked = request.version >= HttpVersion11
         last_seen = request.headers.get("Last-Event-ID")
+        origin = request.headers.get(hdrs.ORIGIN) if grant.client else None
 
         def begin(transport: asyncio.Transport) -> None:
-            self._streams.add(transport, grant, environment, last_seen, chunked)
+            self._streams.add(transport, grant, environment, last_seen, chunked, origin)
 
         return GivenAway(begin, headers=HEADERS)

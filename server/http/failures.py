@@ -28,6 +28,9 @@ class Refused(Exception):
         self.code = code
         self.headers = headers or {}
 
+    def within(self, place: str) -> Refused:
+        return Refused(self.status, f"{place}: {self.details}", code=self.code, headers=self.headers)
+
 
 def failure(
     status: int,

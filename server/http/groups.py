@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from engine import error_code_of
+from server.http.failures import Refused
 from server.state.catalog import Catalog, Served
 
 MAX_GROUPS = 1000
@@ -72,7 +73,7 @@ def evaluate_groups(
     """The reply, or the failure body, and whose snapshots were asked. Raises what `served_named` does."""
     try:
         asked = _asked(body, any_served)
-        served = [served_named(_environment_of(place, group)) for place, group in enumerate(asked.groups)]
+        served = [_served(served_named, place, group) for place, group in enumerate(asked.groups)]
         return _evaluate(asked, served, catalog, encoding, client), served
     except _RefusedError as refused:
         return refused.body, []
@@ -107,6 +108,13 @@ def _asked(body: bytes, any_served: Served) -> _Asked:
         raise _invalid(f"more than {MAX_GROUPS} groups")
     compact = read.format is not msgspec.UNSET and msgspec.json.decode(read.format) == "compact"
     return _Asked(groups, compact)
+
+
+def _served(served_named: ServedNamed, place: int, group: bytes) -> Served:
+    try:
+        return served_named(_environment_of(place, group))
+    except Refused as refused:
+        raise refused.within(f"groups[{place}]") from None
 
 
 def _environment_of(place: int, group: bytes) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ from aiohttp.web_protocol import RequestHandler
 from server.http.failures import failure
 
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
+
+SHORTEST = 0.01  # seconds: to aiohttp, 0 is for ever
 
 _NOT_HTTP = "the request is not well-formed HTTP"
 
@@ -130,6 +133,7 @@ def _of_what_we_speak(handler: Callable[[web.BaseRequest], Awaitable[web.StreamR
             response = await handler(request)
         except (web.HTTPExpectationFailed, UnicodeError):  # aiohttp's, where there is no route; it would repeat it
             return _last_answer(417, "the expectation cannot be met")
+        response.headers["Server"] = "burgee"  # not which versions of what
         if "Transfer-Encoding" in request.headers:
             response.force_close()  # aiohttp takes the last trailer of a request for a header of the one that follows
         return response
@@ -149,6 +153,7 @@ class Runner(web.AppRunner):
     ) -> None:
         """`arrived` is told when bytes have."""
         self._arrived = arrived
+        self._ends: float | None = None
         super().__init__(
             app,
             head_timeout=head_timeout,
@@ -159,6 +164,15 @@ class Runner(web.AppRunner):
             shutdown_timeout=shutdown_timeout,
             lingering_time=2.0,  # seconds that the rest of a refused body is read, so that its sender sees the answer
         )
+
+    def end_by(self, moment: float) -> None:
+        """Requests in flight have until then (monotonic seconds), and not as long again as others had before them."""
+        self._ends = moment
+
+    async def cleanup(self) -> None:
+        if self._ends is not None:
+            self._shutdown_timeout = max(SHORTEST, self._ends - time.monotonic())
+        await super().cleanup()
 
     @property
     def connections(self) -> int:

@@ -21,6 +21,7 @@ from server.http.failures import JSON, Refused
 from server.metrics import AgentMetrics
 from server.quotas import Quotas
 from server.shared.page import Page
+from server.state.committed import workers_of
 from server.state.publisher import Publisher
 from server.state.records import Published
 from server.state.store import ProjectStatus, Store
@@ -32,12 +33,25 @@ LARGEST_PAGE = 1000
 
 
 class Management:
-    def __init__(self, store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, quotas: Quotas) -> None:
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        page: Page,
+        metrics: AgentMetrics,
+        quotas: Quotas,
+        *,
+        workers: int = 1,
+        source: str = "folder",
+    ) -> None:
+        """`workers`: how many there are to be, which says what a canary's share is."""
         self._store = store
         self._publisher = publisher
         self._page = page
         self._metrics = metrics
         self._quotas = quotas
+        self._slots = workers
+        self._source = source
 
     async def healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -71,6 +85,8 @@ class Management:
             "ready": self._store.ready,
             "draining": self._store.draining,
             "ageSeconds": round(time.monotonic() - self._store.confirmed_at, 3),
+            "source": self._source,
+            "held": self._store.held(),
             "lastError": _error(self._store.folder_problem or self._publisher.problem),
             "workers": self._workers(),
             "limits": self._limits(tenant),
@@ -90,10 +106,10 @@ class Management:
 
     def _workers(self) -> list[dict[str, Any]]:
         """The processes that answer, and whether each is at the newest publication."""
-        blocks = (self._page.block(index) for index in range(self._page.block_count))
         return [
             {
                 "pid": each.pid,
+                "slot": each.slot,
                 "startedAt": _moment(each.started_at),
                 "current": each.position == self._page.position,
                 "overloaded": each.overloaded,
@@ -103,8 +119,7 @@ class Management:
                 "mappedBytes": each.mapped_bytes,
                 "heartbeatAgeSeconds": round(time.monotonic() - each.heartbeat, 3),
             }
-            for each in blocks
-            if each.pid and each.position
+            for each in workers_of(self._page)
         ]
 
     def _limits(self, tenant: str | None) -> dict[str, Any]:
@@ -141,7 +156,27 @@ class Management:
                 "installedAt": _moment(published.installed_at),
                 "ageSeconds": round(self._store.age_of(project), 3),
             }
+            row |= self._differences(project, published)
         return row
+
+    def _differences(self, project: ProjectId, published: Published) -> dict[str, Any]:
+        """Nothing, where every worker answers from what is published; else who does from what."""
+        found: dict[str, Any] = {}
+        canary = self._store.record(project).canary(published.name)
+        if canary is not None:
+            found["canary"] = {
+                "version": canary.published.version,
+                "share": canary.share,
+                "since": _moment(canary.since),
+            }
+        versions = {}
+        for each in workers_of(self._page):
+            record = self._publisher.history.record_at(project, each.position)
+            taken = record.published(published.name, each.slot, self._slots) if record else None
+            versions[str(each.pid)] = taken.version if taken else None
+        if set(versions.values()) - {published.version}:
+            found["workers"] = versions
+        return found
 
 
 def _limit_of(request: web.Request) -> int:

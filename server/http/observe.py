@@ -8,7 +8,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.http.authenticate import GRANT
+from server.http.authenticate import GRANT, route_of
+from server.http.environment import ENVIRONMENT
 from server.shared.page import Block
 from server.state.catalog import Catalog
 
@@ -23,8 +24,7 @@ class Observe:
         self._log = structlog.get_logger("access")
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        # Only names of routes are labels: a path that is no route must not make a series of its own.
-        route = request.match_info.route.name or "none"
+        route = route_of(request)
         started = time.perf_counter()
         self._block.in_flight += 1
         try:
@@ -34,11 +34,10 @@ class Observe:
         seconds = time.perf_counter() - started
         self._block.count(route, response.status)
         self._block.observe(route, seconds)
-        response.headers["Server"] = "burgee"  # not which versions of what
         if self._catalog.draining:
             response.force_close()  # so that the caller's next request goes to another server
         if self._access_log:
-            grant = request.get(GRANT)
+            grant, environment = request.get(GRANT), request.get(ENVIRONMENT)
             self._log.info(
                 "request",
                 method=request.method,
@@ -46,5 +45,7 @@ class Observe:
                 status=response.status,
                 milliseconds=round(seconds * 1000, 3),
                 key=grant.selector if grant else None,
+                tenant=grant.project.tenant if grant else None,
+                environment=str(environment) if environment else None,
             )
         return response

@@ -41,6 +41,10 @@ def _unauthorized(reason: str, details: str) -> KeyRefusal:
 
 
 MISSING = _unauthorized("missing", "no key was presented (hint: `Authorization: Bearer <key>`)")
+SEVERAL = _unauthorized(
+    "malformed",
+    "two different keys were presented (hint: send one, as `Authorization: Bearer <key>` or as `X-API-Key`)",
+)
 MALFORMED = _unauthorized("malformed", "the key is not valid")
 UNKNOWN = _unauthorized("unknown", "the key is not valid")
 EXPIRED = _unauthorized("expired", "the key is not valid")

@@ -28,7 +28,7 @@ from server.http.management import Management
 from server.metrics import AgentMetrics
 from server.processes.inherited import LEAVE, leave_with
 from server.processes.sockets import Doors
-from server.processes.sources import Source, source_of
+from server.processes.sources import Source, askers_of, source_kind, source_of
 from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Block, Page
@@ -40,6 +40,8 @@ from server.state.publisher import Publisher
 from server.state.records import ProjectRecord
 from server.state.snapshots import SnapshotFiles
 from server.state.store import Store
+from server.sync.reporting import Reporter, Standing, host_name
+from server.sync.trials import Trials
 from server.types import EnvironmentId
 
 BEAT = 1.0  # seconds
@@ -47,10 +49,18 @@ LOCK = "lock"  # a file of the state folder; its time is when the sources were l
 
 
 def management_plane(
-    store: Store, publisher: Publisher, page: Page, metrics: AgentMetrics, quotas: Quotas, export: Export
+    store: Store,
+    publisher: Publisher,
+    page: Page,
+    metrics: AgentMetrics,
+    quotas: Quotas,
+    export: Export,
+    *,
+    workers: int = 1,
+    source: str = "folder",
 ) -> web.Application:
     app = web.Application(middlewares=[AnswerFailures()])
-    management = Management(store, publisher, page, metrics, quotas)
+    management = Management(store, publisher, page, metrics, quotas, workers=workers, source=source)
     app.router.add_get("/healthz", management.healthz)
     app.router.add_get("/readyz", management.readyz)
     app.router.add_get("/metrics", management.metrics)
@@ -97,9 +107,11 @@ async def act(
     def heard(message: Counted) -> None:
         metrics.lost_counts.inc(message.lost)
         metrics.lost_events.inc(message.lost_events)
+        trials.hear(message)
         if series:
             series.hear(message)
 
+    trials = Trials(publisher.history, settings.worker_count(), metrics.canary_complaints.inc)
     database = DatabaseThread(state)
     collector = Collector(doors.agent, database, heard, metrics.count_failures.inc)
 
@@ -109,7 +121,10 @@ async def act(
         stack.push_async_callback(database.close)
         stack.push_async_callback(collector.finish)
         stack.push_async_callback(source.stop)
-        app = management_plane(store, publisher, page, metrics, quotas, Export(database, store, files))
+        export = Export(database, store, files)
+        kind = source_kind(settings)
+        slots = settings.worker_count()
+        app = management_plane(store, publisher, page, metrics, quotas, export, workers=slots, source=kind)
         runner = Runner(
             app,
             head_timeout=settings.head_timeout,
@@ -130,10 +145,13 @@ async def act(
             loaded()
             await asyncio.Event().wait()
 
-        loop.add_reader(doors.heard, _hear, doors.heard, publisher, source)
+        loop.add_reader(doors.heard, _hear, doors.heard, publisher, source, trials)
         counting = (collector.run(), keep_pruned(database, store, files))
         beating = _beat(block, store, state / LOCK)
-        tasks = [asyncio.create_task(each) for each in (publisher.run(), source.run(), keep_up(), beating, *counting)]
+        reporter = _reporter(settings, store, publisher, trials, page)
+        reporting = (reporter.run(),) if reporter else ()
+        running = (publisher.run(), source.run(), keep_up(), beating, *counting, *reporting)
+        tasks = [asyncio.create_task(each) for each in running]
         os.write(ready, b"r")
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -154,14 +172,34 @@ def _series(settings: Settings, store: Store, metrics: AgentMetrics) -> Environm
     return series
 
 
-def _hear(door: socket.socket, publisher: Publisher, source: Source) -> None:
+def _reporter(settings: Settings, store: Store, publisher: Publisher, trials: Trials, page: Page) -> Reporter | None:
+    """None where nobody is to be told: a folder has no control plane."""
+    if settings.tenants is not None:
+        return None
+    name = source_kind(settings)
+
+    def standing() -> Standing:
+        behind = ((project, status.problem) for project, status in store.projects.items())
+        return Standing(name, store.held(), tuple((project, why.message) for project, why in behind if why))
+
+    state = settings.state_folder()
+    askers = askers_of(settings, state)
+    reporter = Reporter(publisher.history, trials, page, askers, host=host_name(state), standing=standing)
+    publisher.on_commit(reporter.wake)
+    return reporter
+
+
+def _hear(door: socket.socket, publisher: Publisher, source: Source, trials: Trials) -> None:
     """What a worker complains of."""
     with contextlib.suppress(BlockingIOError):
         while about := door.recv(1024).decode():
             if about == JOURNAL:
                 publisher.suspect_journal()
             else:
-                source.suspect(EnvironmentId(*about.split("/")))
+                name, _, version = about.rpartition("@")
+                environment = EnvironmentId(*name.split("/"))
+                source.suspect(environment)
+                trials.cannot_map(environment, int(version))
 
 
 async def _beat(block: Block, store: Store, lock: Path) -> None:

@@ -13,17 +13,23 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
+from server.control.app import Parts, control_plane
+from server.control.canaries import Canaries
 from server.control.feed import Feed
+from server.control.host_reports import add_host_routes
+from server.control.hosts import Hosts
 from server.control.importing import fill
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.processes.inherited import LEAVE, leave_with
-from server.record.database import Record, RecordUnavailableError, open_record
-from server.record.tables import metadata
+from server.record.database import Record, RecordUnavailableError
+from server.record.schema import open_migrated
 from server.settings import Settings
 from server.shared.page import Block
 from server.sources.compiling import Compiler
@@ -31,7 +37,11 @@ from server.sources.watcher import Progress
 from server.sync.edge_keys import scope_of
 from server.sync.from_record import RecordProvider
 from server.sync.provide import add_sync_routes
+from server.sync.redis_client import RedisClient, parse_address
+from server.sync.redis_relay import RedisRelay
 from server.sync.scope import ALL, Scope
+
+Result = TypeVar("Result")
 
 BEAT = 1.0  # seconds
 RETRY_SECONDS = 1.0  # until a record that cannot be reached is tried again
@@ -75,11 +85,14 @@ async def _act(
     async with contextlib.AsyncExitStack() as stack:
         record = await _open(settings)
         stack.push_async_callback(record.close)
+        registry = CollectorRegistry()
         feed, compiler = Feed(), Compiler(settings.compile_workers)
         stack.callback(compiler.close)
         if settings.import_ is not None:
             await fill(record, settings.import_, compiler, progress)
         provider = RecordProvider(record, feed)
+        hosts = Hosts(record)
+        canaries = Canaries(record, hosts, compiler, feed.changed)
         await _patiently(provider.load)
 
         async def of_edge(request: web.Request) -> Scope:
@@ -88,11 +101,12 @@ async def _act(
         async def of_host(_: web.Request) -> Scope:
             return ALL  # who may open the socket may have all
 
-        app = web.Application(middlewares=[AnswerFailures()])
-        add_sync_routes(app, provider, of_edge)
-        hosts = web.Application(middlewares=[AnswerFailures()])
-        add_sync_routes(hosts, provider, of_host)
-        for each, listener in ((app, over_tcp), (hosts, over_unix)):
+        app = control_plane(Parts(record, feed, compiler, hosts=hosts))
+        of_this_machine = web.Application(middlewares=[AnswerFailures()])
+        for each, authorise in ((app, of_edge), (of_this_machine, of_host)):
+            add_sync_routes(each, provider, authorise)
+            add_host_routes(each, hosts, authorise)
+        for each, listener in ((app, over_tcp), (of_this_machine, over_unix)):
             runner = Runner(
                 each,
                 head_timeout=settings.head_timeout,
@@ -106,20 +120,19 @@ async def _act(
         loaded()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(provider.run())
+            if settings.redis is not None:
+                redis = RedisClient(parse_address(settings.redis))
+                stack.push_async_callback(redis.close)
+                tasks.create_task(RedisRelay(record, feed, redis, registry).run())
+            tasks.create_task(hosts.run())
+            tasks.create_task(canaries.run())
 
 
 async def _open(settings: Settings) -> Record:
-    record = await open_record(settings.database_url())
-
-    async def prepare() -> None:
-        async with record.change() as tx:
-            await tx.run_sync(metadata.create_all)
-
-    await _patiently(prepare)
-    return record
+    return await _patiently(lambda: open_migrated(settings.database_url()))
 
 
-async def _patiently(begin: Callable[[], Awaitable[None]]) -> None:
+async def _patiently(begin: Callable[[], Awaitable[Result]]) -> Result:
     """Until the record can be reached: it may begin later than this server."""
     complained = False
     while True:

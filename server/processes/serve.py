@@ -27,6 +27,7 @@ from server.settings import Settings, flag_of
 from server.shared.page import Page
 from server.sources.watcher import Progress
 from server.state.origin import FOLDER, NOTHING, noted_source
+from server.sync.redis_client import AddressError, parse_address
 
 Addresses = dict[str, str]  # "data", "management", "control", "unix" -> where it listens
 
@@ -98,7 +99,8 @@ def serve(
         listeners = [sockets.data[inherited.slot], *([sockets.unix] if sockets.unix else [])]
         door = sockets.doors.worker[inherited.block]
         complaints = sockets.doors.complaints
-        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **pipes))
+        which = {**pipes, "slot": inherited.slot, "workers": workers}
+        uvloop.run(work(settings, quotas, tls, page, block, listeners, door, complaints, **which))
 
     supervisor = Supervisor(
         page,
@@ -142,6 +144,11 @@ def check_source(settings: Settings) -> None:
         if settings.upstream_key_file is not None:
             raise OSError("`--upstream-key-file` needs `--upstream`")
         parse_url(settings.database_url())
+        if settings.redis is not None:
+            try:
+                parse_address(settings.redis)
+            except AddressError as error:
+                raise OSError(str(error)) from None
         if filled_by == FOLDER:
             raise OSError(_not_from(state, "a folder, whose version numbers are not those of a record"))
     elif settings.database is not None or settings.import_ is not None:

@@ -96,7 +96,12 @@ def open_sockets(settings: Settings, workers: int, blocks: int) -> Sockets:
         first = _listen(settings.host, settings.port, shared=True)
         host, port = first.getsockname()[:2]
         data = (first, *(_listen(settings.host, port, shared=True) for _ in range(workers - 1)))
-        management = _listen(settings.management_host, settings.management_port, shared=False)
+        try:
+            management = _listen(settings.management_host, settings.management_port, shared=False)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or settings.management_port != port:
+                raise
+            raise OSError(f"`--port` and `--management-port` are both {port} (hint: each needs its own)") from None
         scheme = "https" if settings.tls_certificate else "http"
         addresses = {"data": url_of(host, port, scheme), "management": url_of(*management.getsockname()[:2])}
     if settings.has_control_plane:

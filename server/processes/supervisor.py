@@ -38,7 +38,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds before another try of a proces
 SETTLED = 10.0  # seconds after which a process that ends has not failed to start
 HUNG = 30.0  # seconds without a heartbeat
 ASLEEP = 2.0  # seconds between two looks after which it was not the others that did not run, but all, or this process
-LEAVING = 15.0  # seconds beyond its own time-out that a process gets to end
+LEAVING = 15.0  # seconds beyond --shutdown-timeout that a process gets for its last requests and its last counts
 
 
 @dataclass(slots=True)

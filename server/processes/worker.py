@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import socket
 import ssl
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,16 +42,21 @@ from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
 from server.streams import Streams
+from server.sync.from_catalog import CatalogProvider
+from server.sync.provide import add_sync_routes
 
 if TYPE_CHECKING:
     from server.evaluations.otlp import Exporter
 
+# INVARIANT: the next two, tally.FINISH and otlp.FINISH together are well below supervisor.LEAVING: counts go last.
 LAST_REQUESTS = 1.0  # seconds that open connections have for a last request, whose answer tells them to go elsewhere
 LAST_ACCEPTED = 0.05  # seconds that connections which callers have begun to open are still accepted
 FIRST_READ = 5.0  # seconds for the agent to mend a journal that cannot be read
 MOST_SNAPSHOTS = 30_000  # mapped by a worker; Linux gives a process 65,530 mappings
 LONGEST_FAREWELL = 5.0  # seconds over which event streams are ended
 BEAT = 1.0  # seconds
+CERTIFICATE = re.compile(rb"^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE)
+PRIVATE_KEY = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ )?PRIVATE KEY-----", re.MULTILINE)
 
 
 def data_plane(
@@ -82,6 +89,8 @@ def data_plane(
     if settings.event_streams:
         events = Events(catalog, streams, admission)
         app.router.add_get(event_address.PATH, events.stream, name=EVENTS, allow_head=False)
+    provider = CatalogProvider(catalog, settings.state_folder())
+    add_sync_routes(app, provider, provider.scope_of)
     return app
 
 
@@ -97,6 +106,8 @@ async def work(
     *,
     ready: int,
     alive: int,
+    slot: int = 0,
+    workers: int = 1,
 ) -> None:
     """Answer until LEAVE, then drain. `ready` and `alive` as the supervisor gave them."""
     loop = asyncio.get_running_loop()
@@ -109,6 +120,7 @@ async def work(
         with contextlib.suppress(OSError):  # an agent that does not listen has been told already, or will be again
             complaints.send(about.encode())
 
+    block.slot = slot
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # snapshots; the other half for connections
     catalog = Catalog(
         settings.state_folder(),
@@ -118,6 +130,7 @@ async def work(
         max_age=settings.max_age,
         most=min(MOST_SNAPSHOTS, most),
         complain=complain,
+        workers=workers,
     )
     exporter = _exporter(settings)
     tally = Tally(
@@ -169,6 +182,7 @@ async def work(
         await site.start()
 
         async def drain() -> None:
+            runner.end_by(time.monotonic() + settings.shutdown_timeout)
             farewell = min(LONGEST_FAREWELL, settings.shutdown_timeout / 2)
             await asyncio.gather(site.drain(settings.shutdown_timeout), streams.drain(farewell))
 
@@ -222,12 +236,28 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    certificate, key = settings.tls_certificate, settings.tls_key or settings.tls_certificate
+    _check_pem("certificate", certificate, CERTIFICATE)
+    _check_pem("private key", key, PRIVATE_KEY, "" if settings.tls_key else " (hint: `--tls-key` names its file)")
     try:
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=_no_password)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        files = f"`{settings.tls_certificate}`" + (f" with the key `{settings.tls_key}`" if settings.tls_key else "")
-        raise OSError(f"the certificate {files} cannot be used: {error.args[-1]}") from None
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        wrong = "the key is not that of the certificate" if error.reason == "KEY_VALUES_MISMATCH" else "one is damaged"
+        raise OSError(f"the certificate `{certificate}` and the key `{key}` cannot be used: {wrong}") from None
+    except ValueError as error:
+        raise OSError(f"the key `{key}` cannot be used: {error}") from None
     return context
+
+
+def _check_pem(what: str, path: Path, begins: re.Pattern[bytes], hint: str = "") -> None:
+    """OpenSSL does not say which file is wrong, and hardly what is. Raises OSError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OSError(f"the {what} `{path}` cannot be read: {why}") from None
+    if not begins.search(content):
+        raise OSError(f"`{path}` has no {what} in PEM{hint}")
 
 
 def _no_password() -> str:

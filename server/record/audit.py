@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from server.record.database import Transaction, put_value
 from server.record.tables import audit, instance, tenants
@@ -73,10 +74,12 @@ def canonical(value: Any) -> bytes:
 
 
 async def _lock_head(tx: Transaction, tenant: str) -> tuple[int, str]:
+    """The lock of a row that others refer to: their own rows do not wait for it, nor it for them."""
     if tenant == INSTANCE:
-        query = select(instance.c.value).where(instance.c.name == "audit").with_for_update()
-        found = await tx.scalar(query)
-        number, head = msgspec.json.decode(found) if found else (0, "")
+        make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+        await tx.execute(make(instance).values(name="audit", value='[0,""]').on_conflict_do_nothing())
+        query = select(instance.c.value).where(instance.c.name == "audit").with_for_update(key_share=True)
+        number, head = msgspec.json.decode(await tx.scalar(query) or "")
         return number, head
     row = (
         await tx.execute(

@@ -1,6 +1,6 @@
 """Versions that some workers of each host answer from before the others (docs/adr/0017-canary.md), as rows.
 
-    plan_of({"canary": {"share": 0.25, "seconds": 300}})            Plan(share=0.25, seconds=300.0)
+    plan_of({"canaryShare": 0.25, "canarySeconds": 300})            Plan(share=0.25, seconds=300.0)
     await begin_canary(tx, environment, 18, plan)                   the row of version 18; live stays 17
     await promote_canary(tx, environment, 18, by)                   live is 18, and the row is gone
 
@@ -22,7 +22,7 @@ from server.record.tables import canaries, environments, versions
 from server.state.records import Canary, Published
 from server.types import EnvironmentId, ProjectId
 
-SECONDS: Final = 300.0  # until a canary without complaint is promoted, where nothing else is said
+SECONDS: Final = 60.0  # until a canary without complaint is promoted, where nothing else is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,11 @@ class Running:
 def plan_of(settings: Mapping[str, Any]) -> Plan | None:
     """What an environment's settings say of canaries; None: publish to all at once.
 
-    >>> plan_of({"canary": {"share": 0.25}}), plan_of({})
-    (Plan(share=0.25, seconds=300.0), None)
+    >>> plan_of({"canaryShare": 0.25}), plan_of({})
+    (Plan(share=0.25, seconds=60.0), None)
     """
-    said = settings.get("canary") or {}
-    share = float(said.get("share") or 0)
-    return Plan(share, float(said.get("seconds") or SECONDS)) if 0 < share < 1 else None
+    share = float(settings.get("canaryShare") or 0)
+    return Plan(share, float(settings.get("canarySeconds") or SECONDS)) if 0 < share < 1 else None
 
 
 async def begin_canary(tx: Transaction, environment: EnvironmentId, number: int, plan: Plan) -> bool:
@@ -72,18 +71,32 @@ async def end_canary(tx: Transaction, environment: EnvironmentId) -> None:
 
 async def promote_canary(tx: Transaction, environment: EnvironmentId, number: int, by: Actor) -> bool:
     """For all workers from now on; the caller touches the project. False: somebody else has decided meanwhile."""
+    here = _is(environments, environment)
+    await tx.execute(
+        select(environments.c.name).where(here).with_for_update(key_share=True)
+    )  # as publishing does, first
     gone = await tx.execute(delete(canaries).where(_is(canaries, environment), canaries.c.number == number))
     if gone.rowcount != 1:
         return False
     changed = await tx.execute(
-        update(environments)
-        .where(_is(environments, environment), environments.c.live_version < number)
-        .values(live_version=number)
+        update(environments).where(here, environments.c.live_version < number).values(live_version=number)
     )
     if changed.rowcount != 1:
         return False
     await note(tx, by, "canary.promote", str(environment), {"version": number}, tenant=environment.tenant)
     return True
+
+
+async def live_beside(tx: Transaction, environment: EnvironmentId) -> int | None:
+    """The live version, where the newest is a canary that runs; else None."""
+    row = (
+        await tx.execute(
+            select(environments.c.live_version, canaries.c.number)
+            .join(canaries, canaries.c.number == environments.c.version)
+            .where(_is(environments, environment), _is(canaries, environment))
+        )
+    ).one_or_none()
+    return row.live_version if row is not None and row.live_version < row.number else None
 
 
 async def all_running(tx: Transaction) -> list[Running]:

@@ -226,8 +226,9 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-async def count_definitions(tx: Transaction, project: ProjectId) -> int:
-    count: int = await tx.scalar(select(func.count()).select_from(definitions).where(_of(project))) or 0
+async def count_definitions(tx: Transaction, project: ProjectId, kind: Kind) -> int:
+    here = _of(project) & (definitions.c.kind == kind)
+    count: int = await tx.scalar(select(func.count()).select_from(definitions).where(here)) or 0
     return count
 
 

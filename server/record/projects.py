@@ -34,6 +34,12 @@ async def touch(tx: Transaction, project: ProjectId) -> int:
     return number
 
 
+async def number_of(tx: Transaction, project: ProjectId) -> int:
+    """The newest that hosts are to be told; 0: nothing."""
+    here = (projects.c.tenant == project.tenant) & (projects.c.name == project.project)
+    return await tx.scalar(select(projects.c.number).where(here)) or 0
+
+
 async def listing(tx: Transaction) -> dict[ProjectId, int]:
     """Every project that hosts were ever told of, deleted ones too, with its number."""
     rows = await tx.execute(select(projects.c.tenant, projects.c.name, projects.c.number).where(projects.c.number > 0))

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#define ROUTES 5
+#define ROUTES 6
 #define STATUSES 20
 #define TIMES 18 /* buckets of a histogram, the last unbounded */
 #define REASONS 8
@@ -35,6 +35,7 @@ typedef struct {
     uint64_t refused_keys[REASONS], limited[REASONS], shed[ROUTES];
     uint64_t evaluations, maps, map_failures, evictions;
     int64_t overloaded;  /* now: 1 while it sheds */
+    int64_t slot;        /* of this worker */
 } Block; /* counters only ever grow, from one process of the block to the next */
 
 typedef struct {

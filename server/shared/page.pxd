@@ -21,7 +21,7 @@ cdef extern from "page.h" nogil:
         uint64_t limited[REASONS]
         uint64_t shed[ROUTES]
         uint64_t evaluations, maps, map_failures, evictions
-        int64_t overloaded
+        int64_t overloaded, slot
 
     ctypedef struct CellFields "Cell":
         uint64_t name

@@ -8,15 +8,15 @@ from libc.stdint cimport int64_t, uint64_t
 
 from engine import hash64
 
-ROUTE_NAMES = ("evaluate", "ofrep_flags", "ofrep_flag", "ofrep_events", "none")
+ROUTE_NAMES = ("evaluate", "ofrep_flags", "ofrep_flag", "ofrep_events", "sync", "none")
 STATUS_CODES = (200, 204, 304, 400, 401, 403, 404, 405, 408, 411, 413, 415, 417, 429, 431, 500, 501, 503, 505, 0)  # 0: any other
-KEY_REASONS = ("missing", "malformed", "unknown", "expired", "kind", "origin", "environment", "other")
+KEY_REASONS = ("missing", "malformed", "unknown", "expired", "kind", "origin")
 LIMITS = ("requests", "evaluations", "bytes", "streams", "requests_warned", "evaluations_warned", "bytes_warned", "streams_warned")
 BOUNDS = (
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
 )
 assert (len(ROUTE_NAMES), len(STATUS_CODES), len(BOUNDS) + 1) == (ROUTES, STATUSES, TIMES)
-assert len(KEY_REASONS) == len(LIMITS) == REASONS
+assert len(KEY_REASONS) <= REASONS == len(LIMITS)
 
 cdef double[TIMES - 1] UPPER  # BOUNDS, for the request path
 for _index, _bound in enumerate(BOUNDS):
@@ -24,7 +24,6 @@ for _index, _bound in enumerate(BOUNDS):
 cdef dict ROUTE_OF = {name: index for index, name in enumerate(ROUTE_NAMES)}
 cdef dict STATUS_OF = {code: index for index, code in enumerate(STATUS_CODES)}
 cdef dict KEY_REASON_OF = {name: index for index, name in enumerate(KEY_REASONS)}
-cdef dict LIMIT_OF = {name: index for index, name in enumerate(LIMITS)}
 cdef Py_ssize_t PAGE = mmap.PAGESIZE
 
 
@@ -143,9 +142,6 @@ cdef class Block:
 
     def refuse_key(self, str why):
         self.fields.refused_keys[<int>KEY_REASON_OF[why]] += 1
-
-    def limit(self, str what):
-        self.fields.limited[<int>LIMIT_OF[what]] += 1
 
     def shed(self, str route):
         self.fields.shed[<int>ROUTE_OF[route]] += 1
@@ -291,6 +287,14 @@ cdef class Block:
     def overloaded(self, bint value):
         self.fields.overloaded = value
 
+    @property
+    def slot(self):
+        return self.fields.slot
+
+    @slot.setter
+    def slot(self, int64_t value):
+        self.fields.slot = value
+
 
 cdef class Cell:
     @property
@@ -300,13 +304,3 @@ cdef class Cell:
     @behind_since.setter
     def behind_since(self, double value):
         self.fields.behind_since = value
-
-    def take_request(self, double rate, double burst):
-        return take_from(&self.fields.requests_at, nanoseconds(), <int64_t>(1e9 / rate), <int64_t>(1e9 * burst / rate)) * 1e-9
-
-    def wait_for_evaluations(self, double rate, double burst):
-        ahead = self.fields.evaluations_at - nanoseconds() - <int64_t>(1e9 * burst / rate)
-        return ahead * 1e-9 if ahead > 0 else 0.0
-
-    def charge_evaluations(self, int64_t count, double rate):
-        charge_to(&self.fields.evaluations_at, nanoseconds(), <int64_t>(1e9 * count / rate))

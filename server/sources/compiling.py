@@ -14,6 +14,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from engine import Snapshot, SnapshotError
 from rules_compiler import CompileError, Diagnostic, compile_flags, lint
 from rules_compiler.pipeline import check
 from server.diagnostics import line_of, summary_of
+from server.processes.naming import name_process
 from server.sources.environments import environments_of
 from server.types import EnvironmentId, Problem, ProjectId
 
@@ -106,21 +108,21 @@ class Compiler:
         self._last: dict[ProjectId, ProcessPoolExecutor] = {}  # who has its flags in the cache
 
     async def compile(self, document: bytes, project: ProjectId, version: int) -> Compiled | Refused:
-        done = await self._run(project, compile_document, document, project, version)
+        done = await self.run(project, compile_document, document, project, version)
         return done if done is not None else Refused(Problem(_died()))
 
     async def check(self, document: bytes, environment: EnvironmentId, version: int) -> Checked:
-        done = await self._run(environment.project_id, check_document, document, environment, version)
+        done = await self.run(environment.project_id, check_document, document, environment, version)
         return done if done is not None else Checked(None, diagnostics=(_fault(_died()),))
 
     async def lint(self, document: bytes, project: ProjectId) -> tuple[Diagnostic, ...]:
-        done = await self._run(project, lint_document, document)
+        done = await self.run(project, lint_document, document)
         return done if done is not None else (_fault(_died()),)
 
-    async def _run(
+    async def run(
         self, project: ProjectId, work: Callable[[*Arguments], Result], *arguments: *Arguments
     ) -> Result | None:
-        """None where the process died over it, twice."""
+        """Anything that takes long and is about a project. None where the process died over it, twice."""
         loop = asyncio.get_running_loop()
         async with self._turns:
             worker = self._take(project)
@@ -162,6 +164,10 @@ def _died() -> str:
     return f"the compiler's process died over the document, or took more than {LONGEST} seconds"
 
 
+# The process that tidies up after a killed agent would say on stderr what it found; it inherits this.
+sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
+
+
 def _new_worker() -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")  # a fork would copy the event loop and its sockets
     return ProcessPoolExecutor(1, mp_context=context, initializer=_prepare_worker)
@@ -176,6 +182,7 @@ def _within(seconds: int, work: Callable[[*Arguments], Result], *arguments: *Arg
 
 
 def _prepare_worker() -> None:
+    name_process("burgee-compiler")
     # A terminal or a supervisor signals the whole group; the server decides when its workers end.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)

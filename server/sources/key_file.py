@@ -92,7 +92,7 @@ def parse(text: bytes) -> KeyFile:
         if each.selector in seen:
             raise KeyFileError(f"keys[{place}].selector: another key has it too")
         seen.add(each.selector)
-    for odd in _odd_origins(file.origins):
+    for odd in odd_origins(file.origins):
         raise KeyFileError(odd)
     return file
 
@@ -141,7 +141,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(
 _OWN_PORT = {"http": "80", "https": "443"}
 
 
-def _odd_origins(origins: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def odd_origins(origins: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for environment, listed in origins.items():
         for place, each in enumerate(listed):
             found = _ORIGIN.fullmatch(each)

@@ -133,6 +133,8 @@ class Project:
             return
         digest = _digest(content)
         if digest == tracked.installed:
+            if self._status().problem is not None:
+                self._log.info("the document is good again", version=self._store.record(self.id).version)
             self._set_status(SourceState.VALID)
         elif again or digest != tracked.tried:
             tracked.tried = digest
@@ -188,6 +190,8 @@ class Project:
         if not _is_certain(tracked, sources):
             return
         if source is None:
+            if tracked.installed:
+                self._log.info("keys removed: their file is gone")
             self._store.install_keys(self.id, ())
             self._keys = _Tracked(seen=())
             self._set_keys_problem(None)
@@ -197,6 +201,8 @@ class Project:
             content = await self._read(source, key_file.LARGEST)
             digest = _digest(content)
             if digest == tracked.installed:
+                if self._status().keys_problem is not None:
+                    self._log.info("the keys are good again")
                 self._set_keys_problem(None)
             elif again or digest != tracked.tried:
                 tracked.tried = digest

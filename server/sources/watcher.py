@@ -77,14 +77,18 @@ class Watcher:
             if not listing.projects and self._store.projects:
                 self._keep_all("the folder of tenants has become empty (hint: restart to serve nothing on purpose)")
                 return False
+            if self._store.folder_problem is not None:
+                self._log.info("the folder of tenants is there again")
             self._store.folder_problem = None
             self._store.confirmed_at = started
             for tenant, why in listing.unreadable.items() - self._unreadable.items():
                 self._log.error("a tenant's folder cannot be listed; it is kept as it is", tenant=tenant, why=why)
+            for tenant in self._unreadable.keys() - listing.unreadable.keys():
+                self._log.info("a tenant's folder is looked at again", tenant=tenant)
             self._unreadable = listing.unreadable
             for each in sorted(listing.projects.keys() | self._projects.keys() | self._store.projects.keys()):
                 if each.tenant in listing.unreadable:
-                    self._projects[each].mark_behind()
+                    self._project(each).mark_behind()
                 else:
                     self._look_at(self._project(each), listing.projects.get(each, Sources()), again=again)
             return True

@@ -55,15 +55,19 @@ class Catalog:
         budget: int,
         max_age: float = 0.0,
         most: int = 1 << 15,
+        workers: int = 1,
         complain: Callable[[str], None] = lambda about: None,
     ) -> None:
         """At most `budget` bytes in `most` snapshots are mapped: each takes a descriptor and a mapping.
+
+        `block` says which of so many `workers` this one is, and so which canaries are for it.
 
         `max_age` in seconds: older answers say that they are stale; 0: none does.
         """
         self._max_age = max_age
         self._page = page
         self._block = block
+        self._workers = workers
         self._budget = budget
         self._most = most
         self._complain = complain
@@ -71,12 +75,14 @@ class Catalog:
         self._reader = Reader(state)
         self._files = SnapshotFiles(state)
         self._records: dict[ProjectId, ProjectRecord] = {}
+        self._gone: dict[ProjectId, int] = {}  # numbers of projects that are no more
         self._grants: dict[bytes, Grant] = {}
         self._digests: dict[tuple[ProjectId, str], bytes] = {}  # by selector, which no two keys of a project share
         self._origins: Counter[str] = Counter()  # over all projects and environments
         self._mapped: dict[EnvironmentId, Served] = {}  # roughly those first that nobody asked for longest
         self._mapped_bytes = 0
-        self._failed: dict[EnvironmentId, tuple[Published, float]] = {}
+        self._failed: dict[tuple[EnvironmentId, Published], float] = {}  # until when it is not tried again
+        self._newest: dict[EnvironmentId, int] = {}  # versions of canaries that this process has answered from
         self._retry_at = 0.0
         self._listeners: list[Callable[[Iterable[ProjectId]], None]] = []
         self._map_listeners: list[Callable[[Served], None]] = []
@@ -140,10 +146,23 @@ class Catalog:
     def grant_of(self, project: ProjectId, selector: str) -> Grant | None:
         return self._grants.get(self._digests.get((project, selector), b""))
 
+    def numbers(self) -> dict[ProjectId, int]:
+        """Of every project, those that are gone too."""
+        return {each.id: each.version for each in self._records.values()} | self._gone
+
+    def record(self, project: ProjectId) -> ProjectRecord | None:
+        gone = self._gone.get(project)
+        return self._records.get(project) if gone is None else ProjectRecord(*project, version=gone)
+
     def origins_of(self, environment: EnvironmentId) -> tuple[str, ...]:
         """Whose pages may use client keys for it; `*`: all."""
         record = self._records.get(environment.project_id)
         return record.origins.get(environment.environment, ()) if record else ()
+
+    def allows(self, environment: EnvironmentId, origin: str) -> bool:
+        """May its pages use client keys for the environment?"""
+        listed = self.origins_of(environment)
+        return origin in listed or "*" in listed
 
     def knows_origin(self, origin: str) -> bool:
         """Is it allowed somewhere?"""
@@ -159,7 +178,7 @@ class Catalog:
         published = self.published(environment)
         served = self._mapped.get(environment)
         if published is not None and (served is None or served.published != published):
-            return self._map(environment, published) or served
+            return self._map(environment, published) or served or self._instead(environment, published)
         if served is not None:
             served.used_at = time.monotonic()
         return served
@@ -175,16 +194,13 @@ class Catalog:
         return int(age) if age > self._max_age else None
 
     def published(self, environment: EnvironmentId) -> Published | None:
+        """What this process is to answer from: where a canary is for it, that one."""
         record = self._records.get(environment.project_id)
-        return (
-            next((each for each in record.environments if each.name == environment.environment), None)
-            if record
-            else None
-        )
+        return record.published(environment.environment, self._block.slot, self._workers) if record else None
 
     def _apply(self, record: ProjectRecord) -> None:
         old = self._records.get(record.id)
-        if old is not None and record.version < old.version:
+        if record.version < (old.version if old is not None else self._gone.get(record.id, 0)):
             return  # from a journal that lost the newer one; it comes again
         for key in old.keys if old else ():
             self._digests.pop((record.id, key.selector), None)
@@ -200,39 +216,56 @@ class Catalog:
             self._grants[key.digest] = Grant(key.digest, key.selector, key.kind, record.id, environments, key.expires)
             self._digests[record.id, key.selector] = key.digest
         self._records.pop(record.id, None)
-        if not record.gone:
+        self._gone.pop(record.id, None)
+        if record.gone:
+            self._gone[record.id] = record.version
+        else:
             self._records[record.id] = record
             self._origins.update(itertools.chain.from_iterable(record.origins.values()))
         names = {each.name for each in record.environments}
-        for each in old.environments if old else ():
-            self._failed.pop(record.environment_id(each.name), None)
+        for each in old.snapshots if old else ():
+            self._failed.pop((record.environment_id(each.name), each), None)
             if each.name not in names:
+                self._newest.pop(record.environment_id(each.name), None)
                 self._let_go(record.environment_id(each.name))
 
     def _map(self, environment: EnvironmentId, published: Published) -> Served | None:
-        failed = self._failed.get(environment)
-        if failed is not None and failed[0] == published and time.monotonic() < failed[1]:
+        failed_until = self._failed.get((environment, published))
+        if failed_until is not None and time.monotonic() < failed_until:
             return None
         try:
             snapshot = self._files.map(environment, published)
         except (OSError, SnapshotError) as error:
-            self._failed[environment] = published, time.monotonic() + RETRY_SECONDS
+            self._failed[environment, published] = time.monotonic() + RETRY_SECONDS
             self._block.map_failures += 1
-            if failed is None or failed[0] != published:
+            if failed_until is None:
                 self._log.error("a snapshot cannot be mapped", environment=str(environment), why=str(error))
-                self._complain(str(environment))
+                self._complain(f"{environment}@{published.version}")
             return None
-        self._failed.pop(environment, None)
+        self._failed.pop((environment, published), None)
         self._let_go(environment)
         served = Served(environment, published, snapshot, self._page.cell(str(environment.project_id)))
         for each in self._map_listeners:
             each(served)
         self._mapped[environment] = served
+        if self._records[environment.project_id].canaries:
+            self._newest[environment] = published.version
         self._mapped_bytes += published.size
         self._block.maps += 1
         self._make_room(served)
         self._block.mapped, self._block.mapped_bytes = len(self._mapped), self._mapped_bytes
         return served
+
+    def _instead(self, environment: EnvironmentId, canary: Published) -> Served | None:
+        """The live one, where a canary cannot be mapped and this process has nothing yet.
+
+        INVARIANT: not where it has answered from that canary before: nobody goes back.
+        """
+        record = self._records.get(environment.project_id)
+        live = record.published(environment.environment) if record else None
+        if live is None or live == canary or live.version < self._newest.get(environment, 0):
+            return None
+        return self._map(environment, live)
 
     def _let_go(self, environment: EnvironmentId) -> None:
         served = self._mapped.pop(environment, None)

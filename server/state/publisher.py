@@ -15,6 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from server.shared.page import Page
+from server.state.committed import Committed
 from server.state.journal import Journal
 from server.state.records import ProjectRecord
 from server.state.snapshots import SnapshotFiles
@@ -34,6 +35,8 @@ class Publisher:
         self._committed = asyncio.Event()
         self._suspected = False  # a worker could not read the journal
         self.problem: Problem | None = None
+        self.history = Committed(journal.position, journal.records.values())
+        self._listeners: list[Callable[[], None]] = []
         self._log = structlog.get_logger("publisher")
 
     def publish(self, record: ProjectRecord) -> None:
@@ -41,6 +44,10 @@ class Publisher:
         self._waiting[record.id] = record
         self._changed.set()
         self._committed.clear()
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """To be told, in the event loop, when workers can see something new."""
+        self._listeners.append(listener)
 
     async def committed(self) -> None:
         """Returns when workers can see all that was published before the call."""
@@ -71,6 +78,8 @@ class Publisher:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self.problem = None
+            for listener in self._listeners:
+                listener()
             for each in batch:
                 if self._waiting.get(each.id) is each:
                     del self._waiting[each.id]
@@ -81,10 +90,12 @@ class Publisher:
         before = {each.id: self._journal.records.get(each.id) for each in batch}
         if not batch:
             return
-        self._show(self._journal.append(batch))
+        position = self._journal.append(batch)
+        self.history.note(batch, position)
+        self._show(position)
         for each in batch:
             last = before[each.id]
-            wanted = (*each.environments, *(last.environments if last and not each.gone else ()))
+            wanted = (*each.snapshots, *(last.snapshots if last and not each.gone else ()))
             newest = max(each.version, *(one.version for one in wanted)) if wanted else each.version
             self._files.keep_only(each.id, wanted, up_to=newest)
         try:

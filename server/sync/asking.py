@@ -15,6 +15,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -24,6 +25,7 @@ from server.http.failures import JSON
 from server.state.records import ProjectRecord, Published
 from server.sync.messages import (
     EVENTS,
+    HOSTS,
     LARGEST_LISTING,
     LARGEST_RECORD,
     LARGEST_SNAPSHOT,
@@ -31,6 +33,7 @@ from server.sync.messages import (
     PROJECTS,
     SNAPSHOTS,
     Changed,
+    HostReport,
     Listing,
     decode_record,
 )
@@ -119,6 +122,23 @@ class Asker:
                             yield _decode_changed(line[5:])
                         except (msgspec.DecodeError, UnicodeDecodeError):
                             raise AskError("an event cannot be read") from None
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise AskError(_why(error)) from None
+
+    async def report(self, host: str, report: HostReport) -> int:
+        """The status it answered with. Raises AskError."""
+        headers = {**self._headers, "Content-Type": JSON}
+        try:
+            async with (
+                asyncio.timeout(LISTING_SECONDS),
+                self._open().put(
+                    f"{self._base}{HOSTS}/{quote(host, safe='')}",
+                    data=msgspec.json.encode(report),
+                    headers=headers,
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise AskError(_why(error)) from None
 

@@ -27,6 +27,10 @@ def fault_of(record: ProjectRecord) -> str:
         return "its number is none"
     if len({each.name for each in record.environments}) != len(record.environments):
         return "an environment is in it twice"
+    for canary in record.canaries:
+        live = record.published(canary.published.name)
+        if live is None or canary.published.version <= live.version or not 0 < canary.share < 1:
+            return "a canary is none"
     faults = (*map(_fault_of_snapshot, record.snapshots), *map(_fault_of_key, record.keys))
     return next(filter(None, faults), "")
 

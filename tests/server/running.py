@@ -62,7 +62,7 @@ class Running:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        return _request(self.data, method, path, body, headers or {})
+        return request_of(self.data, method, path, body, headers or {})
 
     def post(self, path: str, body: Any, *, key: str | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         sent = {"Content-Type": "application/json", **(headers or {})}
@@ -71,7 +71,7 @@ class Running:
         return self.request("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode(), sent)
 
     def manage(self, path: str, method: str = "GET") -> Reply:
-        return _request(self.management, method, path, None, {})
+        return request_of(self.management, method, path, None, {})
 
     def status_of(self, environment: str) -> dict[str, Any]:
         rows: list[dict[str, Any]] = self.manage("/status?limit=1000").json["environments"]
@@ -130,7 +130,7 @@ def until(holds: Callable[[], Any]) -> Any:
     raise AssertionError("it did not come to hold")
 
 
-def _request(base: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+def request_of(base: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
     parts = urlsplit(base)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
     try:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from server.streams import Streams
 from server.types import KeyKind
 from tests.server.conftest import add_key
 from tests.server.running import BANK, BATCH, BULK, GAME, PATIENCE, SHOP, Running, running, until
+from tests.server.shared.test_page import in_a_child
 from tests.server.test_front import CONTEXT, FLAG, answers, connect, message, samples
 
 MS = 1_000_000
@@ -53,6 +55,22 @@ def test_requests_are_counted_over_all_processes() -> None:
     assert ours.refused(ours.tenant("bank"), 0, now) is None
     assert theirs.refused(theirs.tenant("shop"), 0, now + SECOND // 10) is None
     assert taken(page, "requests") == 11
+
+
+def test_a_rate_is_one_for_processes_that_were_forked() -> None:
+    page, now = Page(4), time.monotonic_ns()
+
+    def work(block: int) -> None:
+        ours = admission(page, block, Quota(requests_per_second=10))
+        let_in = sum(ours.refused(ours.tenant("shop"), 0, now) is None for _ in range(8))
+        page.block(block).count("evaluate", 200, more=let_in)
+
+    for number in range(3):
+        in_a_child(partial(work, number))
+    assert sum(page.block(number).requests().get(("evaluate", 200), 0) for number in range(3)) == 10
+    assert taken(page, "requests") == 14
+    ours = admission(page, 3, Quota(requests_per_second=10))
+    assert ours.refused(ours.tenant("bank"), 0, now) is None
 
 
 def test_evaluations_are_paid_for_afterwards() -> None:

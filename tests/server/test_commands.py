@@ -263,6 +263,9 @@ def test_slips_with_keys_are_pointed_out(tenants: Path) -> None:
     (tenants / "acme" / "app.yaml").write_text("environments: [live]\nflags: {}")
     assert "has no environment `production` (hint: it has `live`)" in burgee(*new, "production").stderr
     assert "warning" not in burgee(*new, "live").stderr
+    assert burgee("keys", "list", *where).stdout.count("production (not in the document)") == 2
+    listed = json.loads(burgee("keys", "list", *where, "--json").stdout)
+    assert [row["unknownEnvironments"] for row in listed] == [["production"], ["production"], []]
 
 
 def test_only_new_makes_a_folder(tenants: Path) -> None:

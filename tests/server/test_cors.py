@@ -156,6 +156,28 @@ def test_streams(served: tuple[Running, Keys]) -> None:
             assert stream.headers.get("access-control-allow-origin") == (SHOP if status == 200 else None)
 
 
+def test_a_stream_ends_when_its_origin_is_allowed_no_more(tenants: Path) -> None:
+    (tenants / "acme" / "app.yaml").write_bytes(document("one"))
+    key = add_key(tenants, kind=KeyKind.CLIENT)
+    allow(tenants, {"default": (SHOP,)})
+    with running(tenants) as server:
+        uri = until(
+            lambda: (server.post(BULK, CONTEXT, key=key, headers={"Origin": SHOP}).json.get("eventStreams") or [None])[
+                0
+            ]
+        )["endpoint"]["requestUri"]
+        seen = "Last-Event-ID: " + server.post(BULK, CONTEXT, key=key).headers["burgee-version"]
+        with (
+            EventSource(server.address, uri, f"Origin: {SHOP}", seen) as page,
+            EventSource(server.address, uri, seen) as app,
+        ):
+            assert (page.status, app.status) == (200, 200)
+            allow(tenants, {"default": ("https://other.example",)})
+            assert page.next_event() is None
+            assert page.ended
+            assert app.is_quiet()
+
+
 def test_refusals_are_counted(served: tuple[Running, Keys]) -> None:
     server, keys = served
 

@@ -115,15 +115,21 @@ def test_who_may_ask_for_what(server: Running, key: str, single: str, tenants: P
 
     assert status(group(), None) == 401
     assert status(groups("default", "staging"), single) == 403
-    assert status(groups("default", "gone"), key) == 403
-    assert status(groups("default", "nowhere"), key) == 403
+    for name, why in (
+        ("gone", "the key's environment does not exist any more"),
+        ("nowhere", "the key is not good for that environment"),
+    ):
+        refused = server.post(BATCH, groups("default", name), key=key)
+        assert (refused.status, refused.json) == (403, {"errorDetails": f"groups[1]: {why}"})
     for name in ("other/app/default", "acme/app", "acme/app/default/x", "", "acme//default", "ACME/app/default"):
         body: Any = {"groups": [{"environment": name, "contexts": []}]}
         assert status(body, key) == 403
     assert status(group(), add_key(tenants, kind=KeyKind.EDGE)) in (401, 403)
-    # a request that names an environment is for that one
-    assert status(group(), key, {"Burgee-Environment": "default"}) == 400
-    assert status({"contexts": [{}], **group()}, key, {"Burgee-Environment": "default"}) == 200
+    for body in (group(), {"contexts": [{}], **group()}):
+        for more in ({}, {"TE": "x"}):  # by the front, and by aiohttp
+            reply = server.post(BATCH, body, key=key, headers={"Burgee-Environment": "default", **more})
+            assert (reply.status, reply.json["errorCode"]) == (400, "INVALID_CONTEXT")
+            assert "(hint: leave out `Burgee-Environment`)" in reply.json["errorDetails"]
     assert status({"contexts": [{}]}, key) == 400
     assert status({"contexts": [{"groups": ["admin"]}]}, single) == 200
     assert status(json.dumps(group()).replace("groups", "\\u0067roups").encode(), key) == 200

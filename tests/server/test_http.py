@@ -74,6 +74,15 @@ def test_a_batch_in_both_formats_and_both_encodings_says_the_same(server: Runnin
     assert singles == [row["flags"][0]["variant"] for row in full.json["results"]]
 
 
+def test_the_access_log_says_who_asked_whom(samples: Path, tmp_path: Path) -> None:
+    with running(samples, "--access-log", "--state", str(tmp_path / "state")) as server:
+        server.post(BULK, ONE, key=SHOP)
+        server.post(BULK, ONE)
+        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    found = [(each["tenant"], each["environment"]) for each in lines if each["event"] == "request"]
+    assert found == [("shop", "shop/web/production"), (None, None)]
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.server.running import BULK, ROOT, SHOP, Running
+from tests.server.running import BANK, BATCH, BULK, ROOT, SHOP, SHOP_BOTH, Running, running
 
 
 def test_health_and_readiness(server: Running) -> None:
@@ -82,3 +83,27 @@ def test_metrics_name_no_tenant_and_are_all_documented(server: Running) -> None:
     assert "shop" not in text and "nobody" not in text
     assert families["burgee_environments"].samples[0].value == 5
     assert families["burgee_http_requests"].samples
+
+
+def test_every_series_is_there_before_it_counts(samples: Path, tmp_path: Path) -> None:
+    def series() -> dict[str, float]:
+        families = text_string_to_metric_families(server.manage("/metrics").body.decode())
+        return {
+            f"{each.name}{sorted(each.labels.items())}": each.value for family in families for each in family.samples
+        }
+
+    limits = ("--tenant-requests", "1", "--state", str(tmp_path / "state"))
+    with running(samples, *limits) as server:
+        before = series()
+        for more in ({}, {"TE": "x"}):  # by the front, and by aiohttp
+            for path, body in ((BULK, {"context": {}}), (f"{BULK}/nothing", {"context": {}}), (BATCH, {"contexts": 3})):
+                for key in (SHOP, BANK, SHOP_BOTH, None, "junk"):
+                    server.post(path, body, key=key, headers=more)
+            server.post("/nowhere", {}, headers=more)
+            server.request("PUT", BULK, None, more)
+            server.request("GET", "/ofrep/v1/events", None, more)
+        after = series()
+        assert {"burgee_http_requests_total[('route', 'none'), ('status', '404')]"} <= after.keys()
+        assert after["burgee_limited_total[('limit', 'requests')]"] > 0
+        assert after["burgee_http_refused_keys_total[('why', 'missing')]"] > 0
+    assert after.keys() == before.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -159,6 +160,25 @@ def test_an_emptied_or_lost_folder_changes_nothing(server: Running, tenants: Pat
     shutil.move(tenants.with_name("moved"), tenants / "acme")
     until(lambda: server.manage("/status").json["lastError"] is None)
     assert word_of(server, key) == "one"
+    assert said(server, "the folder of tenants is there again") == 1
+
+
+def test_a_tenant_that_cannot_be_listed_at_the_start_is_as_before(server: Running, tenants: Path, key: str) -> None:
+    assert server.stop() == 0
+    (tenants / "other").mkdir()
+    shutil.copy(tenants / "acme" / "app.yaml", tenants / "other")
+    shutil.move(tenants / "acme", tenants.with_name("moved"))
+    (tenants / "acme").symlink_to("acme")
+    with running(tenants) as again:
+        assert word_of(again, key) == "one"
+        (tenants / "acme").unlink()
+        shutil.move(tenants.with_name("moved"), tenants / "acme")
+        until(lambda: said(again, "a tenant's folder is looked at again") == 1)
+        assert word_of(again, key) == "one"
+
+
+def said(server: Running, event: str) -> int:
+    return sum(json.loads(line)["event"] == event for line in server.log.read_text().splitlines())
 
 
 def test_environments_come_and_go(server: Running, app: Path, tenants: Path, key: str) -> None:
@@ -224,6 +244,9 @@ def test_what_could_not_be_read_for_a_while_is_as_before(server: Running, tenant
         aside.rename(path)
         until(partial(healed, path))
     assert state_of(server) == "valid"
+    assert (said(server, "the keys are good again"), said(server, "the document is good again")) == (1, 1)
+    keys.unlink()
+    until(lambda: said(server, "keys removed: their file is gone") == 1)
 
 
 def test_a_problem_that_another_one_hid_for_a_while_is_told_again(server: Running, app: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from structlog.testing import capture_logs
 
 from engine import Snapshot
 from rules_compiler import compile_flags
@@ -204,6 +205,20 @@ def test_all_that_is_emitted_arrives_before_the_end() -> None:
         asyncio.run(exporter.close())
         assert len(receiver.events) + exporter.lost == QUEUE
         assert exporter.lost == 0
+
+
+def test_what_does_not_arrive_at_the_end_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        for name, value in {**environment_of(url), "OTEL_BLRP_SCHEDULE_DELAY": "60000"}.items():
+            monkeypatch.setenv(name, value)
+        with capture_logs() as lines:
+            exporter = Exporter()
+            for _ in range(3):
+                exporter.emit({}, 0)
+            asyncio.run(exporter.close())
+    assert [(each["event"], each.get("events")) for each in lines] == [("the last telemetry events did not arrive", 3)]
 
 
 def test_every_kind_of_reply_gives_the_same_events(served: Served) -> None:

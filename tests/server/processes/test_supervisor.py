@@ -16,7 +16,7 @@ import pytest
 
 from tests.server.processes.callers import agent_of, calling, children_of, family_of, is_alive, workers_of
 from tests.server.processes.test_tls import read_until, request
-from tests.server.running import PATIENCE, ROOT, Running, running, until
+from tests.server.running import BULK, PATIENCE, ROOT, SHOP, Running, running, until
 
 # Children that only beat, so that limits can be short. A worker ends at once when there is a file `broken`; to leave
 # takes a while when there is a file `slow`.
@@ -179,6 +179,38 @@ def test_sigterm_to_all_processes_is_as_to_the_supervisor(pair: Running) -> None
 
 def test_an_agent_that_is_killed_is_replaced(pair: Running) -> None:
     agent = agent_of(pair)
+    helpers = children_of(agent)
+    assert helpers
     os.kill(agent, signal.SIGKILL)
     until(lambda: agent_of(pair) != agent)
+    until(lambda: not any(is_alive(each) for each in helpers))
     assert pair.manage("/readyz").status == 200
+    assert all(line.startswith("{") for line in pair.log.read_text().splitlines())  # none but ours
+
+
+def test_the_last_counts_are_not_lost_to_a_request_that_does_not_end(samples: Path, tmp_path: Path) -> None:
+    """For which there is no time: `--shutdown-timeout 0`."""
+    options = ("--state", str(tmp_path / "state"), "--counts-interval", "60", "--shutdown-timeout", "0")
+    with running(samples, *options, "--body-timeout", "600") as server:
+        for _ in range(3):
+            assert server.post(f"{BULK}/reviews", {"context": {}}, key=SHOP).status == 200
+        with socket.create_connection(server.address, timeout=PATIENCE) as stuck:
+            head = f"POST {BULK} HTTP/1.1\r\nHost: a\r\nTE: x\r\nAuthorization: Bearer {SHOP}\r\n"
+            stuck.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{".encode())
+            until(lambda: b"burgee_http_requests_in_flight 1.0" in server.manage("/metrics").body)
+            assert server.stop() == 0
+    with running(samples, *options) as server:
+        rows = server.manage("/evaluations?environment=shop/web/production&flag=reviews").json["evaluations"]
+        assert sum(each["count"] for each in rows) == 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_one_port_for_two_is_said_so(samples: Path, tmp_path: Path, host: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-m", "server.cli", "serve", "--tenants", str(samples), "--json", "--host", host]
+    command += ["--port", port, "--management-port", port, "--state", str(tmp_path / "state")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False)
+    assert ended.returncode == 1
+    assert f"`--port` and `--management-port` are both {port}" in ended.stdout + ended.stderr

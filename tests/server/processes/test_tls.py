@@ -135,13 +135,35 @@ def test_a_new_certificate_is_taken_up_by_sighup_and_a_broken_one_is_not(samples
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("wrong", ["missing", "garbage", "another key", "key alone", "locked"])
-def test_a_certificate_that_cannot_be_used_is_said_at_the_start(tenants: Path, tmp_path: Path, wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("missing", "the certificate `CERTIFICATE` cannot be read: no such file or directory"),
+        ("garbage", "`CERTIFICATE` has no certificate in PEM"),
+        ("damaged", "the certificate `CERTIFICATE` and the key `KEY` cannot be used: one is damaged"),
+        ("key missing", "the private key `KEY` cannot be read: no such file or directory"),
+        ("key garbage", "`KEY` has no private key in PEM"),
+        ("no key", "`CERTIFICATE` has no private key in PEM (hint: `--tls-key` names its file)"),
+        ("another key", "cannot be used: the key is not that of the certificate"),
+        ("key alone", "`--tls-key` needs `--tls-certificate`"),
+        ("locked", "the key `KEY` cannot be used: the key needs a password"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_said_at_the_start(
+    tenants: Path, tmp_path: Path, wrong: str, said: str
+) -> None:
     certificate, key = make_certificate(tmp_path / "tls")
     if wrong == "missing":
         certificate.unlink()
     elif wrong == "garbage":
         certificate.write_text("no certificate")
+    elif wrong == "damaged":
+        lines = certificate.read_text().splitlines()
+        certificate.write_text("\n".join([*lines[:3], "@", *lines[4:]]))
+    elif wrong == "key missing":
+        key.unlink()
+    elif wrong == "key garbage":
+        key.write_bytes(certificate.read_bytes())
     elif wrong == "another key":
         key = make_certificate(tmp_path / "other")[1]
     elif wrong == "locked":
@@ -149,11 +171,13 @@ def test_a_certificate_that_cannot_be_used_is_said_at_the_start(tenants: Path, t
         subprocess.run(command, check=True, capture_output=True)
         key = Path(f"{key}.locked")
     command = [sys.executable, "-m", "server.cli", "serve", "--tenants", str(tenants), "--port", "0"]
-    command += ["--management-port", "0", "--state", str(tmp_path / "state"), "--tls-key", str(key)]
+    command += ["--management-port", "0", "--state", str(tmp_path / "state"), "--json"]
+    if wrong != "no key":
+        command += ["--tls-key", str(key)]
     if wrong != "key alone":
         command += ["--tls-certificate", str(certificate)]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False, stdin=subprocess.DEVNULL
     )
     assert ended.returncode != 0 and "Traceback" not in ended.stderr
-    assert ("needs `--tls-certificate`" if wrong == "key alone" else str(certificate)) in ended.stderr.replace("\n", "")
+    assert said.replace("CERTIFICATE", str(certificate)).replace("KEY", str(key)) in ended.stdout + ended.stderr

@@ -33,7 +33,6 @@ def test_counts_of_a_child_are_seen_and_outlive_it() -> None:
         block.observe("evaluate", 0.0003)
         block.observe("evaluate", 1e9)
         block.refuse_key("unknown")
-        block.limit("requests")
         block.shed("evaluate")
         block.hold(page.cell("acme"), bytes=10, streams=2)
 
@@ -42,7 +41,7 @@ def test_counts_of_a_child_are_seen_and_outlive_it() -> None:
     assert block.requests() == {("evaluate", 200): 5, ("ofrep_flag", 0): 1}
     counts, seconds = block.durations()["evaluate"]
     assert [n for n, count in enumerate(counts) if count] == [BOUNDS.index(0.0005), len(BOUNDS)] and seconds > 1e8
-    assert (block.refused_keys(), block.limited(), block.sheds()) == ({"unknown": 1}, {"requests": 1}, {"evaluate": 1})
+    assert (block.refused_keys(), block.limited(), block.sheds()) == ({"unknown": 1}, {}, {"evaluate": 1})
     assert (page.bytes_of(page.cell("acme")), page.streams_of(page.cell("acme")), block.streams) == (10, 2, 2)
     assert page.block(0).requests() == {}
     block.end()  # as the supervisor does when the process is gone
@@ -62,28 +61,6 @@ def test_a_name_has_the_same_cell_in_every_process() -> None:
 
     in_a_child(work)
     assert page.cell("tenant-9").behind_since == 12.5
-
-
-def test_a_rate_is_one_for_all_processes() -> None:
-    page = Page(1)
-    taken = page.block(0)
-
-    def work() -> None:
-        cell = page.cell("acme")
-        taken.count("evaluate", 200, more=sum(not cell.take_request(0.001, 10) for _ in range(20)))
-
-    for _ in range(3):
-        in_a_child(work)
-    assert taken.requests() == {("evaluate", 200): 10}
-    assert page.cell("acme").take_request(0.001, 10) > 900
-    assert page.cell("other").take_request(0.001, 10) == 0
-
-
-def test_what_was_evaluated_is_charged_and_then_waited_for() -> None:
-    cell = Page(1).cell("acme")
-    assert cell.wait_for_evaluations(1.0, 10) == 0
-    cell.charge_evaluations(100, 1.0)
-    assert 80 < cell.wait_for_evaluations(1.0, 10) <= 90
 
 
 def test_a_full_table_still_gives_a_cell() -> None:

@@ -38,9 +38,11 @@ class Publishing:
         self.files = SnapshotFiles(state)
         self.complaints: list[str] = []
 
-    def catalog(self, *, budget: int = 1 << 20, most: int = 1000) -> Catalog:
+    def catalog(self, *, budget: int = 1 << 20, most: int = 1000, slot: int = 0, workers: int = 1) -> Catalog:
+        block = self.page.block(slot)
+        block.slot = slot
         return Catalog(
-            self.state, self.page, self.page.block(0), budget=budget, most=most, complain=self.complaints.append
+            self.state, self.page, block, budget=budget, most=most, complain=self.complaints.append, workers=workers
         )
 
     def write(self, tenant: str, version: int, word: str, name: str = "default") -> Published:

@@ -90,7 +90,7 @@ def test_a_snapshot_that_is_damaged_on_disk(publishing: Publishing, damage: str)
         catalog.refresh()
     assert word_of(before, "a") == "one"  # it has that mapped
     assert word_of(after, "a") is None
-    assert publishing.complaints == ["a/app/default"] * 2
+    assert publishing.complaints == ["a/app/default@2"] * 2
     assert word_of(after, "a") is None and len(publishing.complaints) == 2  # said once
     publishing.serve("a", 3, "three")
     for catalog in (before, after):
