@@ -9,9 +9,14 @@ from typing import Any
 
 import click
 
+from server.commands.audit import audit_group
+from server.commands.backup import backup_command, restore_command
 from server.commands.compile import compile_command
+from server.commands.db import db_group
+from server.commands.edge import control_command, edge_command
 from server.commands.eval import eval_command
 from server.commands.explain import explain_command
+from server.commands.hold import hold_command, release_command
 from server.commands.inspect import inspect_command
 from server.commands.keys import keys_group
 from server.commands.lint import lint_command
@@ -52,7 +57,15 @@ for _command in (
     explain_command,
     inspect_command,
     serve_command,
+    control_command,
+    edge_command,
+    hold_command,
+    release_command,
     keys_group,
+    db_group,
+    backup_command,
+    restore_command,
+    audit_group,
     version_command,
 ):
     main.add_command(_command)

@@ -35,10 +35,12 @@ def _add_process(
 
 
 def configure_logs(form: LogFormat, level: LogLevel) -> None:
+    # A traceback has no values of variables in it, as rich would print them: some are keys.
+    plain = structlog.dev.plain_traceback
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     )
     structlog.configure(
         processors=[

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from server.front.admission import OVERLOADED, TEXTS, Admission, Tenant
-from server.http.authenticate import GRANT
+from server.http.authenticate import GRANT, route_of
 from server.http.environment import ASKED
 from server.http.failures import Refused
 from server.shared.page import Block
@@ -53,7 +53,7 @@ class Admit:
             limit, seconds = refused
             raise Refused(429, TEXTS[limit], headers={"Retry-After": str(seconds)})
         if self._admission.sheds(tenant, COST, now):
-            self._block.shed(request.match_info.route.name or "none")
+            self._block.shed(route_of(request))
             raise Refused(503, OVERLOADED, headers={"Retry-After": str(self._admission.retry_after())})
 
     def _expected(self, request: web.Request) -> int:

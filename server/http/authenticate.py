@@ -20,17 +20,26 @@ from server.http.failures import Refused
 from server.http.presented_key import MISSING, SEVERAL, UNKNOWN, KeyRefusal, opened_by
 from server.shared.page import Block
 from server.state.catalog import Catalog
+from server.sync.messages import SYNC_ROUTES
 from server.types import EVALUATING, Grant, KeyKind
 
 GRANT = web.RequestKey("grant", Grant)
 
 EVENTS = "ofrep_events"
+SYNC = "sync"  # as metrics name all of SYNC_ROUTES
 PERMITTED: Mapping[str, frozenset[KeyKind]] = {
     "evaluate": EVALUATING,
     "ofrep_flag": EVALUATING,
     "ofrep_flags": EVALUATING,
     EVENTS: EVALUATING,
+    **dict.fromkeys(SYNC_ROUTES, frozenset({KeyKind.EDGE})),
 }
+
+
+def route_of(request: web.Request) -> str:
+    """As metrics name it: a path that is no route must not make a series of its own."""
+    name = request.match_info.route.name or "none"
+    return SYNC if name in SYNC_ROUTES else name
 
 
 class Authenticate:

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.http.authenticate import GRANT
+from server.http.authenticate import GRANT, route_of
 from server.http.environment import ENVIRONMENT
 from server.shared.page import Block
 from server.state.catalog import Catalog
@@ -24,8 +24,7 @@ class Observe:
         self._log = structlog.get_logger("access")
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        # Only names of routes are labels: a path that is no route must not make a series of its own.
-        route = request.match_info.route.name or "none"
+        route = route_of(request)
         started = time.perf_counter()
         self._block.in_flight += 1
         try:

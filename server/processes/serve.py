@@ -27,6 +27,7 @@ from server.settings import Settings, flag_of
 from server.shared.page import Page
 from server.sources.watcher import Progress
 from server.state.origin import FOLDER, NOTHING, noted_source
+from server.sync.redis_client import AddressError, parse_address
 
 Addresses = dict[str, str]  # "data", "management", "control", "unix" -> where it listens
 
@@ -75,7 +76,18 @@ def serve(
         if inherited.slot == CONTROL:
             told = announce_once if control_only else (lambda: None)
             over_tcp, over_unix = sockets.control
-            uvloop.run(control(settings, block, over_tcp, over_unix, **pipes, loaded=told, progress=progress))
+            uvloop.run(
+                control(
+                    settings,
+                    block,
+                    over_tcp,
+                    over_unix,
+                    sockets.management if control_only else None,
+                    **pipes,
+                    loaded=told,
+                    progress=progress,
+                )
+            )
             return
         if inherited.slot == AGENT:
             assert sockets.management is not None
@@ -143,6 +155,11 @@ def check_source(settings: Settings) -> None:
         if settings.upstream_key_file is not None:
             raise OSError("`--upstream-key-file` needs `--upstream`")
         parse_url(settings.database_url())
+        if settings.redis is not None:
+            try:
+                parse_address(settings.redis)
+            except AddressError as error:
+                raise OSError(str(error)) from None
         if filled_by == FOLDER:
             raise OSError(_not_from(state, "a folder, whose version numbers are not those of a record"))
     elif settings.database is not None or settings.import_ is not None:

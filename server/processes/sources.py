@@ -22,6 +22,8 @@ from server.state.publisher import Publisher
 from server.state.snapshots import SnapshotFiles
 from server.state.store import Store
 from server.sync.asking import UNIX, Asker
+from server.sync.redis_client import RedisClient, parse_address
+from server.sync.redis_source import RedisSource
 from server.sync.replica import Replica
 from server.sync.upstream import Upstream
 from server.types import EnvironmentId, ProjectId
@@ -96,14 +98,22 @@ class SyncedSource:
     ) -> None:
         state = settings.state_folder()
         self._replica = Replica(store, files, publisher.committed, metrics, state)
-        self._upstream = Upstream(askers_of(settings, state), self._replica)
+        self._upstream = upstream = Upstream(askers_of(settings, state), self._replica)
+        self._redis: RedisClient | None = None
+        if settings.redis is not None:
+            self._redis = RedisClient(parse_address(settings.redis))
+            registry = metrics.registry
+            self._through_redis = RedisSource(self._redis, self._replica, registry, elsewhere=upstream.fetch)
         self._suspecting: set[asyncio.Task[None]] = set()
 
     async def load(self, progress: Progress | None) -> None:
         await self._replica.load(progress)
 
     async def run(self) -> None:
-        await self._upstream.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._upstream.run())
+            if self._redis is not None:
+                tasks.create_task(self._through_redis.run())
 
     def suspect(self, environment: EnvironmentId) -> None:
         task = asyncio.create_task(self._replica.suspect(environment))
@@ -113,6 +123,8 @@ class SyncedSource:
     async def stop(self) -> None:
         for each in self._suspecting:
             each.cancel()
+        if self._redis is not None:
+            await self._redis.close()
 
 
 def askers_of(settings: Settings, state: Path) -> list[Asker]:

@@ -42,6 +42,8 @@ from server.settings import Settings
 from server.shared.page import Block, Page
 from server.state.catalog import Catalog
 from server.streams import Streams
+from server.sync.from_catalog import CatalogProvider
+from server.sync.provide import add_sync_routes
 
 if TYPE_CHECKING:
     from server.evaluations.otlp import Exporter
@@ -87,6 +89,8 @@ def data_plane(
     if settings.event_streams:
         events = Events(catalog, streams, admission)
         app.router.add_get(event_address.PATH, events.stream, name=EVENTS, allow_head=False)
+    provider = CatalogProvider(catalog, settings.state_folder())
+    add_sync_routes(app, provider, provider.scope_of)
     return app
 
 

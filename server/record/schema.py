@@ -62,6 +62,14 @@ async def migrate(record: Record, progress: Progress = lambda what, done, total:
     return tuple(each.revision for each in missing)
 
 
+async def make_anew(tx: Transaction) -> None:
+    """Drops all there is, and makes the schema of this program."""
+    await _lock(tx)
+    await tx.run_sync(metadata.drop_all)
+    await tx.execute(text("DROP TABLE IF EXISTS alembic_version"))
+    await tx.run_sync(_apply, _revisions(), lambda what, done, total: None)
+
+
 async def revision_of(tx: Transaction) -> str | None:
     """None: there is no schema yet."""
     found: str | None = await tx.run_sync(lambda connection: context_of(connection).get_current_revision())
@@ -84,6 +92,12 @@ def missing_of(revision: str | None) -> list[Script]:
             "(hint: run the newer Burgee that migrated it)"
         )
     return revisions[known.index(revision) + 1 :]
+
+
+async def require_schema(tx: Transaction) -> None:
+    """Raises RecordError where the database has not the schema of this program."""
+    if missing_of(await revision_of(tx)):
+        raise RecordError("the database has not the schema of this program (hint: burgee db migrate)")
 
 
 async def check(record: Record) -> tuple[Fault, ...]:

@@ -178,7 +178,7 @@ versions = Table(  # never changed
     Column("project", _NAME, nullable=False),
     Column("environment", _NAME, nullable=False),
     Column("number", BigInteger, nullable=False),  # with the epoch
-    Column("kind", String(16), nullable=False),  # publish, rollback, promote, kill, import
+    Column("kind", String(16), nullable=False),  # publish, rollback, promote, kill, import, restore
     Column("origin", Text, nullable=False, server_default=""),  # what it was made from: a version, an environment
     Column("document", _DIGEST, nullable=False),
     Column("snapshot", _DIGEST, nullable=False),

@@ -81,7 +81,7 @@ async def commit_version(
         newest = await tx.scalar(select(environments.c.version).where(_is(environment)))
         raise StaleError(newest or 0)
     await store_document(tx, environment.project_id, candidate.document_digest, candidate.document)
-    await _put(tx, snapshots, environment.project_id, candidate.snapshot_digest, candidate.snapshot)
+    await store_snapshot(tx, environment.project_id, candidate.snapshot_digest, candidate.snapshot)
     await tx.execute(
         insert(versions).values(
             tenant=environment.tenant,
@@ -146,6 +146,10 @@ async def is_held(tx: Transaction, environment: EnvironmentId) -> bool:
 
 async def store_document(tx: Transaction, project: ProjectId, digest: str, content: bytes) -> None:
     await _put(tx, documents, project, digest, content)
+
+
+async def store_snapshot(tx: Transaction, project: ProjectId, digest: str, content: bytes) -> None:
+    await _put(tx, snapshots, project, digest, content)
 
 
 async def document_of(tx: Transaction, project: ProjectId, digest: str) -> bytes | None:

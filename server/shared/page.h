@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#define ROUTES 5
+#define ROUTES 6
 #define STATUSES 20
 #define TIMES 18 /* buckets of a histogram, the last unbounded */
 #define REASONS 8

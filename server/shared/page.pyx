@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from engine import hash64
 
-ROUTE_NAMES = ("evaluate", "ofrep_flags", "ofrep_flag", "ofrep_events", "none")
+ROUTE_NAMES = ("evaluate", "ofrep_flags", "ofrep_flag", "ofrep_events", "sync", "none")
 STATUS_CODES = (200, 204, 304, 400, 401, 403, 404, 405, 408, 411, 413, 415, 417, 429, 431, 500, 501, 503, 505, 0)  # 0: any other
 KEY_REASONS = ("missing", "malformed", "unknown", "expired", "kind", "origin")
 LIMITS = ("requests", "evaluations", "bytes", "streams", "requests_warned", "evaluations_warned", "bytes_warned", "streams_warned")

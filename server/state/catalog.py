@@ -75,6 +75,7 @@ class Catalog:
         self._reader = Reader(state)
         self._files = SnapshotFiles(state)
         self._records: dict[ProjectId, ProjectRecord] = {}
+        self._gone: dict[ProjectId, int] = {}  # numbers of projects that are no more
         self._grants: dict[bytes, Grant] = {}
         self._digests: dict[tuple[ProjectId, str], bytes] = {}  # by selector, which no two keys of a project share
         self._origins: Counter[str] = Counter()  # over all projects and environments
@@ -145,6 +146,14 @@ class Catalog:
     def grant_of(self, project: ProjectId, selector: str) -> Grant | None:
         return self._grants.get(self._digests.get((project, selector), b""))
 
+    def numbers(self) -> dict[ProjectId, int]:
+        """Of every project, those that are gone too."""
+        return {each.id: each.version for each in self._records.values()} | self._gone
+
+    def record(self, project: ProjectId) -> ProjectRecord | None:
+        gone = self._gone.get(project)
+        return self._records.get(project) if gone is None else ProjectRecord(*project, version=gone)
+
     def origins_of(self, environment: EnvironmentId) -> tuple[str, ...]:
         """Whose pages may use client keys for it; `*`: all."""
         record = self._records.get(environment.project_id)
@@ -191,7 +200,7 @@ class Catalog:
 
     def _apply(self, record: ProjectRecord) -> None:
         old = self._records.get(record.id)
-        if old is not None and record.version < old.version:
+        if record.version < (old.version if old is not None else self._gone.get(record.id, 0)):
             return  # from a journal that lost the newer one; it comes again
         for key in old.keys if old else ():
             self._digests.pop((record.id, key.selector), None)
@@ -207,7 +216,10 @@ class Catalog:
             self._grants[key.digest] = Grant(key.digest, key.selector, key.kind, record.id, environments, key.expires)
             self._digests[record.id, key.selector] = key.digest
         self._records.pop(record.id, None)
-        if not record.gone:
+        self._gone.pop(record.id, None)
+        if record.gone:
+            self._gone[record.id] = record.version
+        else:
             self._records[record.id] = record
             self._origins.update(itertools.chain.from_iterable(record.origins.values()))
         names = {each.name for each in record.environments}

@@ -64,7 +64,7 @@ class ProjectRecord(msgspec.Struct, frozen=True, array_like=True):
     environments: tuple[Published, ...] = ()
     keys: tuple[KeyGrant, ...] = ()
     origins: dict[str, tuple[str, ...]] = {}  # environment -> web origins whose scripts may read a client key's answers
-    version: int = 0  # the highest there ever was: it stays when the project goes
+    version: int = 0  # the record's number: rises with every change, and stays when the project goes
     sources: Sources = Sources()
     canaries: tuple[Canary, ...] = ()  # at most one for each environment
 

@@ -118,7 +118,8 @@ class Store:
             self._holders.pop(each.digest, None)
         held = tuple(each for each in record.keys if each.digest not in self._holders)
         self._holders.update(dict.fromkeys((each.digest for each in held), record.id))
-        self._replace(msgspec.structs.replace(record, keys=held))
+        self._records[record.id] = record = msgspec.structs.replace(record, keys=held)
+        self._publish(record)
         if record.gone and self._statuses.pop(record.id, None) is not None:
             self._page.cell(str(record.id)).behind_since = 0.0
 
@@ -132,6 +133,11 @@ class Store:
         self._statuses.pop(project, None)
 
     def _replace(self, record: ProjectRecord) -> None:
-        if record != self._records.get(record.id):
-            self._records[record.id] = record
-            self._publish(record)
+        """INVARIANT: its number rises with whatever is another now, so that edges know what they have not."""
+        old = self._records.get(record.id)
+        if old is not None and msgspec.structs.replace(record, version=old.version) == old:
+            return
+        if old is not None and old.version and record.version <= old.version:
+            record = msgspec.structs.replace(record, version=old.version + 1)
+        self._records[record.id] = record
+        self._publish(record)

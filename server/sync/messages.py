@@ -21,6 +21,8 @@ SNAPSHOTS: Final = "/v1/sync/snapshots"
 EVENTS: Final = "/v1/sync/events"
 HOSTS: Final = "/v1/sync/hosts"
 
+SYNC_ROUTES: Final = ("sync_projects", "sync_project", "sync_snapshot", "sync_events")  # their names, for GET
+
 NUMBER: Final = "Burgee-Number"
 MSGPACK: Final = "application/vnd.msgpack"
 

@@ -23,7 +23,17 @@ from aiohttp import web
 from server.http.failures import JSON, NO_STORE, Refused, failure
 from server.record.database import RecordError
 from server.state.records import ProjectRecord
-from server.sync.messages import EVENTS, MSGPACK, NUMBER, PROJECTS, SNAPSHOTS, Changed, Listing, encode_record
+from server.sync.messages import (
+    EVENTS,
+    MSGPACK,
+    NUMBER,
+    PROJECTS,
+    SNAPSHOTS,
+    SYNC_ROUTES,
+    Changed,
+    Listing,
+    encode_record,
+)
 from server.sync.scope import Scope
 from server.types import ProjectId
 
@@ -64,12 +74,14 @@ class Provider(Protocol):
 def add_sync_routes(app: web.Application, provider: Provider, authorise: Authorise) -> None:
     routes = _Routes(provider, authorise)
     app.on_shutdown.append(routes.close)
-    for path, handler, name in (
-        (PROJECTS, routes.listing, "sync_projects"),
-        (f"{PROJECTS}/{{tenant}}/{{project}}", routes.record, "sync_project"),
-        (f"{SNAPSHOTS}/{{tenant}}/{{project}}/{{digest}}", routes.snapshot, "sync_snapshot"),
-        (EVENTS, routes.events, "sync_events"),
-    ):
+    paths = (
+        PROJECTS,
+        f"{PROJECTS}/{{tenant}}/{{project}}",
+        f"{SNAPSHOTS}/{{tenant}}/{{project}}/{{digest}}",
+        EVENTS,
+    )
+    handlers = (routes.listing, routes.record, routes.snapshot, routes.events)
+    for path, handler, name in zip(paths, handlers, SYNC_ROUTES, strict=True):
         app.router.add_get(path, _answered(handler), name=name, allow_head=False)
 
 

@@ -24,6 +24,8 @@ from server.quotas import Quotas
 from server.settings import Settings
 from server.shared.page import Page
 from server.state.catalog import Catalog
+from server.sync.messages import EVENTS as SYNC_EVENTS
+from server.sync.messages import PROJECTS, SNAPSHOTS
 from server.types import KeyKind
 from tests.server.event_source import Event, EventSource
 from tests.server.running import BATCH, BULK, ROOT, Reply, Running, running, until
@@ -172,6 +174,11 @@ EVALUATING: dict[str, int] = {
     "client": 200,
     "server": 200,
 }
+# What edges ask for: another project's is not there.
+FOR_EDGES: dict[str, int] = {
+    **{each: 403 if status in (200, 400, 403) else status for each, status in EVALUATING.items()},
+    "edge": 200,
+}
 # The management port asks for no key and takes none amiss.
 OPEN = dict.fromkeys(EVALUATING, 200)
 
@@ -223,6 +230,12 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", BULK): Row(BULK, EVALUATING, ONE),
     ("POST", f"{BULK}/{{key}}"): Row(f"{BULK}/theme", {**EVALUATING, "another tenant's": 404}, ONE),
     ("GET", EVENTS): Row(EVENTS, EVALUATING, stream=True),
+    ("GET", PROJECTS): Row(PROJECTS, FOR_EDGES),
+    ("GET", f"{PROJECTS}/{{tenant}}/{{project}}"): Row(f"{PROJECTS}/acme/app", FOR_EDGES),
+    ("GET", f"{SNAPSHOTS}/{{tenant}}/{{project}}/{{digest}}"): Row(
+        f"{SNAPSHOTS}/other/app/{'0' * 64}", {**FOR_EDGES, "edge": 404}
+    ),
+    ("GET", SYNC_EVENTS): Row(SYNC_EVENTS, FOR_EDGES, stream=True),
     **{
         ("GET", path): Row(path, OPEN, management=True)
         for path in ("/healthz", "/readyz", "/metrics", "/status", "/evaluations")
@@ -257,7 +270,8 @@ def test_what_each_credential_gets(server: Running, credentials: Keys, route: tu
         elif row.stream and row.expected[presented] == 200:
             lines = [f"{name}: {value}" for name, value in (headers | more).items()]
             with EventSource(server.address, row.path, *lines) as stream:
-                reply = Reply(stream.status, stream.headers, (stream.next_event() or Event("", "")).data.encode())
+                first = stream.next_event() if row.path == EVENTS else None  # edges are told of changes alone
+                reply = Reply(stream.status, stream.headers, (first or Event("", "")).data.encode())
         else:
             reply = server.request(route[0], row.path, body, headers | more)
         assert reply.status == row.expected[presented], reply.body

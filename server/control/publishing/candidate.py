@@ -19,7 +19,7 @@ from server.control.publishing.diff import Change, differences
 from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.refusals import DoesNotCompileError
 from server.diagnostics import summary_of
-from server.record.canaries import live_beside
+from server.record.canaries import SECONDS, Plan, live_beside
 from server.record.database import Transaction
 from server.record.definitions import digest_of, document_of_project, environment_names
 from server.record.history import environment_row, get_version
@@ -37,6 +37,13 @@ class Rules(msgspec.Struct, frozen=True, rename="camel"):
     lint_gate: Literal["error", "warning", "off"] = "error"  # "warning": a warning keeps it from being published, too
     impact_threshold: float | None = None  # share of contexts, 0 to 1, that one flag may flip for
     sample_contexts: bool = False
+    canary_share: float = 0.0  # of the workers that get a publish first
+    canary_seconds: float = SECONDS
+
+    @property
+    def canary(self) -> Plan | None:
+        """How a publish is tried; None: everybody gets it at once."""
+        return Plan(self.canary_share, self.canary_seconds) if 0 < self.canary_share < 1 else None
 
 
 @dataclass(frozen=True, slots=True)

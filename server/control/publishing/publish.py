@@ -101,7 +101,7 @@ async def commit(tx: Transaction, prepared: Prepared, *, by: Actor) -> Committed
         await change_draft(tx, prepared.draft, state=PUBLISHED)
     if not prepared.keeps_working_copy:
         await _edit_working_copy(tx, frozen, by)
-    canary = plan_of(row.settings) if frozen.candidate.kind in TRIED else None
+    canary = (frozen.basis.rules.canary or plan_of(row.settings)) if frozen.candidate.kind in TRIED else None
     told = await commit_version(
         tx, environment, expected=frozen.basis.newest, candidate=frozen.candidate, by=by, canary=canary
     )

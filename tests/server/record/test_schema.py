@@ -33,8 +33,8 @@ def test_a_migration_says_how_far_it_is_and_is_done_once(database_url: str) -> N
         record = await open_record(database_url)
         said: list[tuple[str, int, int]] = []
         done = await migrate(record, lambda *heard: said.append(heard))
-        assert done == ("0001", "0002", "0003")
-        assert [(done, total) for _, done, total in said] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+        assert done[:2] == ("0001", "0002") and done[-1] == newest_revision()
+        assert [(number, total) for _, number, total in said] == [(n, len(done)) for n in range(len(done) + 1)]
         assert "first schema" in said[0][0]
         assert await migrate(record) == ()
         assert await check(record) == ()
@@ -80,7 +80,7 @@ def test_a_migration_that_fails_leaves_nothing(database_url: str) -> None:
             await migrate(record)
         async with record.change() as tx:
             await tx.execute(text("DROP TABLE webhooks"))
-        assert await migrate(record) == ("0001", "0002", "0003")
+        assert (await migrate(record))[0] == "0001"
         await record.close()
 
     asyncio.run(run())
