@@ -50,12 +50,6 @@ ROUTES: tuple[Route, ...] = (
     *keys.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
-    *definitions.ROUTES,
-    *document.ROUTES,
-    *publishing.ROUTES,
-    *drafts.ROUTES,
-    *versions.ROUTES,
-    *holding.ROUTES,
     *hosts.ROUTES,
 )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server.cli import main
 from server.settings import Settings, variable_of
-from tests.server.running import ROOT, Running
+from tests.server.running import BULK, ROOT, Reply, Running, launched, request_of
 
 DEPLOY = ROOT / "docs" / "deploy"
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -27,6 +30,69 @@ BURGEE = {name: service for name, service in COMPOSE["services"].items() if serv
 
 WITH_A_NAME = re.compile(r"\b(burgee_[a-z_]+)(?:\{([^}]*)\})?")
 OF_OTHERS = {"up"}
+REDIS = re.compile("burgee_(redis|relay)_")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What compose.yaml starts, as processes of this machine."""
+
+    host: Running
+    control: str  # its address
+    key: str  # of an owner
+    series: dict[str, set[str]]
+
+
+@pytest.fixture
+def composed(tmp_path: Path, redis_url: str, postgres_url: str) -> Iterator[Composed]:
+    def command(name: str, **instead: str) -> list[str]:
+        return [instead.get(each, each).replace("redis://redis:6379/0", redis_url) for each in BURGEE[name]["command"]]
+
+    alone = ("--management-port", "0", "--state")
+    variables = {"BURGEE_DATABASE": postgres_url}
+    assert variables.keys() == BURGEE["control"]["environment"].keys()
+    control = [*command("control"), "--control-port", "0", *alone, str(tmp_path / "control")]
+    with launched(control, tmp_path / "control.log", cwd=tmp_path, env=variables) as (at, _):
+        owner = (tmp_path / "control" / "admin.key").read_text().strip()
+        made = asked(at["control"], "POST", "/keys", owner, {"kind": "edge", "name": "hosts"})
+        assert made.status == 201, made.body
+        edge_key = tmp_path / "edge.key"
+        edge_key.write_text(made.json["key"])
+        urls = {"http://control:8082": at["control"], "/run/secrets/edge": str(edge_key)}
+        host = [*command("host", **urls), "--port", "0", "--workers", "1", *alone, str(tmp_path / "host")]
+        log = tmp_path / "host.log"
+        with launched(host, log, cwd=tmp_path) as (of_host, process):
+            running = Running(of_host["data"], of_host["management"], process, log)
+            metrics = request_of(at["management"], "GET", "/metrics", None, {})
+            yield Composed(running, at["control"], owner, known_series(metrics, running.manage("/metrics")))
+
+
+def asked(control: str, method: str, path: str, key: str, body: Any = None, etag: str | None = None) -> Reply:
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    if etag is not None:
+        headers["If-Match"] = etag
+    content = json.dumps(body).encode() if body is not None else None
+    return request_of(control, method, f"/api/v1{path}", content, headers)
+
+
+def test_what_the_compose_file_starts_serves_what_is_published(composed: Composed) -> None:
+    def change(method: str, path: str, body: Any, etag: str | None = None) -> Any:
+        done = asked(composed.control, method, path, composed.key, body, etag)
+        assert done.status in (200, 201), done.body
+        return done.json
+
+    change("POST", "/tenants", {"name": "shop"})
+    change("POST", "/tenants/shop/projects", {"name": "web"})
+    project = "/tenants/shop/projects/web"
+    change("POST", f"{project}/environments", {"name": "production"})
+    flag = {"type": "string", "variants": {"a": "one", "b": "two"}, "fallthrough": "a"}
+    change("PUT", f"{project}/flags/checkout", flag)
+    key = change("POST", "/tenants/shop/keys", {"kind": "server", "project": "web", "environments": ["production"]})
+    done = change("POST", f"{project}/environments/production/publish?wait=30", {}, '"0"')
+    assert done["version"] == 1 and done["waited"]["done"]
+    answer = composed.host.post(BULK, {"context": {}}, key=key["key"])
+    assert (answer.status, answer.json["flags"][0]["value"]) == (200, "one")
+    assert composed.host.manage("/status").json["source"] == "redis"
 
 
 def help_of(subcommand: str) -> str:
@@ -98,19 +164,23 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def known_series(server: Running) -> dict[str, set[str]]:
+def known_series(*metrics: Reply) -> dict[str, set[str]]:
     """Names of samples, with the names of their labels."""
-    text = server.manage("/metrics").body.decode()
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(text):
+    for family in itertools.chain.from_iterable(text_string_to_metric_families(each.body.decode()) for each in metrics):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
 
 
-def test_every_alert_asks_for_series_that_there_are(server: Running) -> None:
-    found = known_series(server)
+@pytest.mark.parametrize("with_redis", [False, True])
+def test_every_alert_asks_for_series_that_there_are(
+    server: Running, with_redis: bool, request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue("composed").series if with_redis else known_series(server.manage("/metrics"))
     for rule in RULES:
+        if REDIS.search(rule["expr"]) and not with_redis:
+            continue  # only where there is one
         named = WITH_A_NAME.findall(rule["expr"].replace('job="burgee"', ""))
         assert named or rule["expr"].split("{")[0] in OF_OTHERS, rule["alert"]
         for name, labels in named:
