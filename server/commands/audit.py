@@ -1,11 +1,13 @@
-"""`burgee audit verify`: does the history in the database fit together?"""
+"""`burgee audit`: who changed what, and does the history in the database fit together?"""
 
 from __future__ import annotations
 
 import click
 
+from server.client.control import path_of
+from server.commands.control import Place, asking, asks_control
 from server.commands.database import Report, database_option, with_record
-from server.commands.output import counted, err, fail, json_option, out, print_json
+from server.commands.output import counted, err, fail, json_option, out, print_json, print_table
 from server.record.database import Record
 from server.record.verify import Chain, verify
 
@@ -13,6 +15,27 @@ from server.record.verify import Chain, verify
 @click.group("audit")
 def audit_group() -> None:
     """Look at who changed what."""
+
+
+@audit_group.command("list")
+@click.argument("tenant", type=Place(1, 1), required=False, metavar="[TENANT]")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="So many rows.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Only rows with a higher number.")
+@asks_control
+def list_audit(tenant: tuple[str] | None, limit: int, after: int, as_json: bool) -> None:
+    """List who changed what of TENANT, or of the instance itself.
+
+    \b
+    burgee audit list shop --limit 20
+    """
+    path = path_of("tenants", tenant[0], "audit") if tenant else "/audit"
+    with asking(as_json=as_json) as control:
+        rows = list(control.pages(path, {"after": after} if after else {}, most=limit))
+    if as_json:
+        print_json(rows)
+    else:
+        columns = ("number", "at", "actor", "action", "target")
+        print_table(columns, ((row[name] for name in columns) for row in rows))
 
 
 @audit_group.command("verify")

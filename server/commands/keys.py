@@ -1,10 +1,10 @@
-"""`burgee keys new|list|revoke`: the key file beside a project's document. A key is shown once, when it is made."""
+"""`burgee keys new|list|revoke`: the keys of a control plane, or with `--tenants` those of a folder, in the key file
+beside a project's document. A key is shown once, when it is made."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,72 +13,124 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.table import Table
 
 from rules_compiler import CompileError
 from server import keys
+from server.commands import control_keys
+from server.commands.control import asks_control, is_name
+from server.commands.control_keys import ROLES, NewKey
 from server.commands.inputs import moment
-from server.commands.output import err, fail, json_option, out, print_json
+from server.commands.output import err, fail, out, print_json
 from server.settings import variable_of
 from server.sources import key_file
 from server.sources.environments import environments_of
 from server.sources.folder import DOCUMENT_SUFFIXES
 from server.sources.key_file import KeyFile, KeyFileError, KeyRecord
-from server.types import NAME, KeyKind, ProjectId
+from server.types import KeyKind, ProjectId
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _name(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     for each in value if isinstance(value, tuple) else (value,):
-        if not re.fullmatch(NAME, each) or each.startswith("."):
+        if each is not None and not is_name(each):
             raise click.BadParameter("letters, digits, `.`, `_`, `-`, at most 128, and no dot at the start")
     return value
 
 
-def _project_options(command: F) -> F:
+def _scope_options(command: F) -> F:
     for option in (
-        click.option("--project", required=True, callback=_name),
-        click.option("--tenant", required=True, callback=_name),
+        click.option("--project", callback=_name, help="With --tenants: required."),
+        click.option("--tenant", callback=_name, help="With --tenants: required."),
         click.option(
             "--tenants",
             type=click.Path(exists=True, file_okay=False, path_type=Path),
-            required=True,
             envvar=variable_of("tenants"),
             show_envvar=True,
-            help="Folder with a folder per tenant.",
+            help="Keys of a folder with a folder per tenant, in place of a control plane's.",
         ),
     ):
         command = option(command)
-    return command
+    return asks_control(command)
+
+
+def _folder(tenants: Path | None) -> Path | None:
+    """None: it is a control plane's keys that are meant. One that is named wins over a variable."""
+    source = click.get_current_context().get_parameter_source
+    if tenants is None or source("control") is not ParameterSource.COMMANDLINE:
+        return tenants
+    if source("tenants") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--tenants and --control exclude each other")
+    return None
+
+
+def _project(tenant: str | None, project: str | None) -> ProjectId:
+    for name, value in (("--tenant", tenant), ("--project", project)):
+        if value is None:
+            raise click.UsageError(f"Missing option '{name}'.")
+    return ProjectId(tenant or "", project or "")
 
 
 @click.group("keys")
 def keys_group() -> None:
-    """Make, list and revoke the keys of a project."""
+    """Make, list and revoke keys, of a control plane or of a folder of tenants."""
 
 
 @keys_group.command("new")
-@_project_options
+@_scope_options
 @click.option(
-    "--environment", "-e", "environments", multiple=True, required=True, callback=_name, help="May be repeated."
+    "--environment",
+    "-e",
+    "environments",
+    multiple=True,
+    callback=_name,
+    help="May be repeated. With --tenants: required.",
 )
 @click.option("--kind", type=click.Choice([str(kind) for kind in KeyKind]), required=True)
 @click.option("--name", default="", help="Whose key it is, for people.")
 @click.option("--expires", type=moment, help="When it stops working: RFC 3339.")
-@json_option
+@click.option("--role", type=click.Choice(ROLES), help="Of an admin key.")
 def new(
-    tenants: Path,
-    tenant: str,
-    project: str,
+    tenants: Path | None,
+    tenant: str | None,
+    project: str | None,
     environments: tuple[str, ...],
     kind: str,
     name: str,
     expires: int | None,
+    role: str | None,
     as_json: bool,
 ) -> None:
-    """Make a key and print it, once: only its digest is kept."""
-    path = key_file.path_of(tenants, ProjectId(tenant, project))
+    """Make a key and print it, once: only its digest is kept.
+
+    \b
+    burgee keys new --tenant shop --project web -e production --kind server --name "checkout service"
+    burgee keys new --tenant shop --kind admin --role editor
+    burgee keys new --tenants /srv/flags --tenant shop --project web -e production --kind client
+    """
+    until = datetime.fromtimestamp(expires / 1000, UTC) if expires is not None else None
+    if (folder := _folder(tenants)) is None:
+        wanted = NewKey(kind, tenant, project, environments, name, until, role)
+        control_keys.make(wanted, as_json=as_json)
+    else:
+        if not environments:
+            raise click.UsageError("Missing option '--environment' / '-e'.")
+        _make(folder, _project(tenant, project), environments, kind, name, until, as_json=as_json)
+
+
+def _make(
+    tenants: Path,
+    project: ProjectId,
+    environments: tuple[str, ...],
+    kind: str,
+    name: str,
+    until: datetime | None,
+    *,
+    as_json: bool,
+) -> None:
+    path = key_file.path_of(tenants, project)
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
@@ -93,7 +145,7 @@ def new(
         environments=tuple(dict.fromkeys(environments)),
         created=key_file.now(),
         name=name,
-        expires=datetime.fromtimestamp(expires / 1000, UTC) if expires is not None else None,
+        expires=until,
     )
     with _locked(path, as_json=as_json):
         file = _read(path, as_json=as_json)
@@ -105,18 +157,25 @@ def new(
         f"a {kind} key for {', '.join(record.environments)}, kept as a digest in {path}; it is shown only now:",
         markup=False,
     )
-    for odd in _oddities(path.parent, project, record):
+    for odd in _oddities(path.parent, project.project, record):
         err().print(f"warning: {odd}", markup=False, style="yellow")
     click.echo(key)
 
 
 @keys_group.command("list")
-@_project_options
-@json_option
-def list_keys(tenants: Path, tenant: str, project: str, as_json: bool) -> None:
-    """List the keys of a project; the keys themselves are not known."""
-    path = key_file.path_of(tenants, ProjectId(tenant, project))
-    file, known = _read(path, as_json=as_json), _environments(path.parent, project)
+@_scope_options
+def list_keys(tenants: Path | None, tenant: str | None, project: str | None, as_json: bool) -> None:
+    """List keys, of a project, of a tenant or of the instance; the keys themselves are not known.
+
+    \b
+    burgee keys list --tenant shop
+    burgee keys list --tenants /srv/flags --tenant shop --project web
+    """
+    if (folder := _folder(tenants)) is None:
+        control_keys.show(tenant, project, as_json=as_json)
+        return
+    path = key_file.path_of(folder, _project(tenant, project))
+    file, known = _read(path, as_json=as_json), _environments(path.parent, str(project))
     if as_json:
         print_json([{**_row(each), "unknownEnvironments": _unknown(each, known)} for each in file.keys])
         return
@@ -133,12 +192,18 @@ def list_keys(tenants: Path, tenant: str, project: str, as_json: bool) -> None:
 
 
 @keys_group.command("revoke")
-@_project_options
+@_scope_options
 @click.argument("selector")
-@json_option
-def revoke(tenants: Path, tenant: str, project: str, selector: str, as_json: bool) -> None:
-    """Revoke the key that SELECTOR names (the third part of a key; `burgee keys list` shows it)."""
-    path = key_file.path_of(tenants, ProjectId(tenant, project))
+def revoke(tenants: Path | None, tenant: str | None, project: str | None, selector: str, as_json: bool) -> None:
+    """Revoke the key that SELECTOR names (the third part of a key; `burgee keys list` shows it).
+
+    \b
+    burgee keys revoke --tenant shop 4fZ0k9QmX2aPb7Lc
+    """
+    if (folder := _folder(tenants)) is None:
+        control_keys.revoke(tenant, selector, as_json=as_json)
+        return
+    path = key_file.path_of(folder, _project(tenant, project))
     with _locked(path, as_json=as_json):
         file = _read(path, as_json=as_json)
         found = next((each for each in file.keys if each.selector == selector), None)

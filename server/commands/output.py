@@ -9,6 +9,8 @@ from typing import Any, NoReturn, TextIO
 import click
 import msgspec
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from rules_compiler import Diagnostic
 from server.diagnostics import line_of, summary_of
@@ -61,3 +63,11 @@ def fail(message: str, *, as_json: bool, code: int = 1) -> NoReturn:
     else:
         err().print(f"error: {message}", markup=False, style="red")
     raise SystemExit(code)
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """On stdout; nothing in a cell means anything to rich."""
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    out().print(table)

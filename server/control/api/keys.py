@@ -60,13 +60,15 @@ class Key(msgspec.Struct, frozen=True, rename="camel"):
     created_by: str
     expires_at: Moment | None
     revoked_at: Moment | None
+    # Of the whole key, for admins: with it another control plane can take the key over; nobody can use it.
+    sha256: str | None = None
 
 
 class MadeKey(Key, frozen=True, rename="camel"):
     key: str | None = None  # null for one that is known by its digest alone, and where the answer is given again
 
 
-def _key(row: RowMapping) -> Key:
+def _key(row: RowMapping, call: Call[Any, Any]) -> Key:
     now = moment_of(keys.now())
     expires, revoked = _maybe(row["expires_at"]), _maybe(row["revoked_at"])
     return Key(
@@ -83,6 +85,7 @@ def _key(row: RowMapping) -> Key:
         created_by=row["created_by"],
         expires_at=expires,
         revoked_at=revoked,
+        sha256=row["digest"] if call.principal.may(Role.ADMIN) else None,
     )
 
 
@@ -97,12 +100,12 @@ async def listed(call: Call[None, PageQuery]) -> Answer:
         await _exists(tx, tenant)
         part, limit = call.principal.project, query.limit + 1
         rows = await keys.key_rows(tx, tenant, project=part, after=query.after, limit=limit)
-    return Answer(page_of([_key(each) for each in rows], query.limit, lambda each: each.selector))
+    return Answer(page_of([_key(each, call) for each in rows], query.limit, lambda each: each.selector))
 
 
 async def get(call: Call[None, None]) -> Answer:
     async with call.parts.record.look() as tx:
-        key = _key(await _row(tx, call))
+        key = _key(await _row(tx, call), call)
     return Answer(key, etag=key.revision)
 
 
@@ -135,7 +138,7 @@ async def create(call: Call[NewKey, None]) -> Answer:
             raise ProblemError(409, "exists", "there is a key with that selector or digest already") from None
         if number is not None:
             call.tell(ProjectId(tenant, project), number)
-        row = _key(found(await keys.key_row(tx, selector)))
+        row = _key(found(await keys.key_row(tx, selector)), call)
         without = MadeKey(**msgspec.structs.asdict(row))
         whole = msgspec.structs.replace(without, key=made)
         return Answer(whole, 201, etag=row.revision, location=f"{_base(tenant)}/keys/{selector}", kept=without)
@@ -152,7 +155,7 @@ async def change(call: Call[KeyChange, None]) -> Answer:
     async def work(tx: Transaction) -> Answer:
         row = await _row(tx, call, lock=True)
         _check_owner(call, row)
-        call.require_match(row["revision"], _key(row))
+        call.require_match(row["revision"], _key(row, call))
         if row["revoked_at"] is not None:
             raise ProblemError(409, "revoked", "the key is revoked, for good")
         return await _changed(tx, call, row, await keys.change_key(tx, row, values, by=call.actor))
@@ -167,7 +170,7 @@ async def revoke(call: Call[None, None]) -> Answer:
         row = await _row(tx, call, lock=True)
         _check_owner(call, row)
         if row["revoked_at"] is not None:
-            return Answer(_key(row), etag=row["revision"])
+            return Answer(_key(row, call), etag=row["revision"])
         whole = not row["tenant"] and row["role"] == Role.OWNER
         if whole and not await keys.other_owners(tx, row["selector"]):
             raise ProblemError(409, "last-owner", "it is the last owner of the instance (hint: make another first)")
@@ -179,7 +182,7 @@ async def revoke(call: Call[None, None]) -> Answer:
 async def _changed(tx: Transaction, call: Call[Any, Any], row: RowMapping, number: int | None) -> Answer:
     if number is not None:
         call.tell(ProjectId(row["tenant"], row["project"]), number)
-    key = _key(found(await keys.key_row(tx, row["selector"])))
+    key = _key(found(await keys.key_row(tx, row["selector"])), call)
     return Answer(key, etag=key.revision)
 
 
