@@ -40,8 +40,8 @@ edge_command = click.Command(
     "edge",
     callback=_edge,
     params=[*options(_OF_EDGES)],
-    help="Serve what another Burgee has, as far as an edge key sees it (--upstream-key-file). It begins with what is on "
-    "disk where that one cannot be reached, and keeps what it has whatever is answered there.",
+    help="Serve what another Burgee has, as far as an edge key sees it (--upstream-key-file). It begins with what is "
+    "on disk where that one cannot be reached, and keeps what it has whatever is answered there.",
 )
 control_command = click.Command(
     "control",
