@@ -77,7 +77,6 @@ async def put(kind: Kind, call: Call[dict[str, Any], None]) -> Answer:
     async with call.parts.record.look() as tx:
         await _require_project(tx, call)
         names = await environment_names(tx, call.project)
-        _check_match(call, await get_definition(tx, call.project, kind, key))
     # Without an environment there is none to look at it in; its own shape can be checked all the same.
     document = joined(names or ("default",), {(kind, key): body})
     diagnostics = [

@@ -19,7 +19,7 @@ from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.publish import Desk
 from server.control.publishing.refusals import ConflictError
 from server.record.database import Transaction
-from server.record.history import Version, get_version
+from server.record.history import Version, get_version, list_versions
 from server.record.versions import document_of, snapshot_of
 from server.types import EnvironmentId
 
@@ -53,6 +53,12 @@ async def document_at(tx: Transaction, environment: EnvironmentId, number: int) 
     if content is None:
         raise LookupError(f"the document of version {number} is gone")
     return content
+
+
+async def before(tx: Transaction, environment: EnvironmentId, number: int) -> int:
+    """The version before that; 0: there is none."""
+    found = await list_versions(tx, environment, below=number, limit=1)
+    return found[0].number if found else 0
 
 
 async def changes_between(tx: Transaction, environment: EnvironmentId, from_: int, to: int) -> tuple[Change, ...]:
