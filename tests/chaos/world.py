@@ -30,6 +30,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from server.cli import main
 from tests.chaos.callers import Caller, calling
 from tests.chaos.generations import document_of
 from tests.chaos.history import Answer, History, Publish, Settled
@@ -324,9 +327,10 @@ def tenants_folder(folder: Path) -> tuple[Path, str, str]:
 
 
 def _new_key(tenants: Path, kind: str) -> str:
-    command = [sys.executable, "-m", "server.cli", "keys", "new", "--json", "--tenants", str(tenants), "--kind", kind]
+    command = ["keys", "new", "--json", "--tenants", str(tenants), "--kind", kind]
     command += ["--tenant", TENANT, "--project", PROJECT, "--environment", ENVIRONMENT]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
     key: str = json.loads(done.stdout)["key"]
     return key
 
