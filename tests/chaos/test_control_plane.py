@@ -7,7 +7,7 @@ import time
 from tests.chaos.history import violations
 from tests.chaos.world import World, scaled, until
 
-PUBLISHES = scaled(30, 1000)
+PUBLISHES = scaled(20, 1000)
 KILLS = scaled(3, 10)
 
 

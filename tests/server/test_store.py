@@ -53,9 +53,8 @@ def test_a_record_that_is_the_same_is_told_again_where_a_file_was_mended(
 ) -> None:
     record = ProjectRecord("acme", "app", (Published("a", 1, "00", 1, 1, 0.0),), version=1)
     store.install_record(record)
-    store.install_record(record)
     assert records == [record]
-    store.install_record(record, again=True)
+    store.install_record(record)
     assert records == [record, record]
 
 
