@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from server.cli import main
 from tests.chaos.history import violations
+from tests.chaos.host import until
 from tests.chaos.the_record import recorded
-from tests.chaos.world import World, probe, until, world
+from tests.chaos.world import World, probe, world
 
 
 @pytest.fixture(scope="module")

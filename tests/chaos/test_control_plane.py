@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from tests.chaos.history import violations
-from tests.chaos.world import World, scaled, until
+from tests.chaos.host import scaled, until
+from tests.chaos.world import World
 
 PUBLISHES = scaled(20, 1000)
 KILLS = scaled(3, 10)
