@@ -31,14 +31,14 @@ def scaled(quick: int, long: int) -> int:
     return long if NIGHTLY else quick
 
 
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """The first true value; an error says what did not come to hold."""
+def until(holds: Callable[[], Any], what: str, about: Callable[[], object] = str) -> Any:
+    """The first true value; an error says what did not come to hold, and what there is to say about it then."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if value := holds():
             return value
         time.sleep(0.02)
-    raise AssertionError(f"it did not come to hold: {what}")
+    raise AssertionError(f"it did not come to hold: {what} {about()}")
 
 
 def free_port() -> int:

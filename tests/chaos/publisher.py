@@ -76,11 +76,11 @@ class Publisher:
 
     def publish(self, generation: int) -> Publish | None:
         """Raises WrongError. None: it was given up, and may have happened."""
-        entry = Publish(generation, time.monotonic())
-        self.published.append(entry)
         if not self._put(document_of(generation)):
             return None
         version = self.version()
+        entry = Publish(generation, time.monotonic())  # what is only saved is seen by nobody
+        self.published.append(entry)
         headers = {"If-Match": f'"{version}"', "Idempotency-Key": uuid.uuid4().hex}
         status, _, body = self.ask("POST", f"{ENVIRONMENT}/publish", {"message": f"generation {generation}"}, headers)
         if status == 0:

@@ -145,7 +145,8 @@ class World:
                 history.settled.append(Settled(time.monotonic(), min(each.version for each in answers), host.name))
             return True
 
-        until(settled, f"all workers answer from {least or 'the newest'}: {[h.log[-1500:] for h in self.hosts]}")
+        what = f"all workers answer from {least or 'the newest'}"
+        until(settled, what, lambda: [host.log[-2000:] for host in self.hosts])
         if last:
             history.served_at_the_end = list(seen)
         return time.monotonic() - since
