@@ -8,8 +8,8 @@ from tests.chaos.history import violations
 from tests.chaos.host import scaled, until
 from tests.chaos.world import World
 
-PUBLISHES = scaled(20, 1000)
-KILLS = scaled(3, 10)
+PUBLISHES = scaled(15, 1000)
+KILLS = scaled(2, 10)
 
 
 def test_the_control_plane_is_killed_amid_publishes(embedded: World) -> None:
