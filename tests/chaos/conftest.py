@@ -9,6 +9,13 @@ import pytest
 from tests.chaos.world import World, world
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a world takes seconds."""
+    for each in items:
+        if {"embedded", "through_redis", "losing"} & set(getattr(each, "fixturenames", ())):
+            each.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One command: SQLite, no Redis; and another host that asks it."""

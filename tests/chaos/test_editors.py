@@ -14,8 +14,8 @@ import aiohttp
 from tests.chaos.host import scaled
 from tests.chaos.world import World
 
-EDITORS = scaled(60, 500)
-FLAGS = scaled(6, 20)
+EDITORS = scaled(40, 500)
+FLAGS = scaled(5, 20)
 PROJECT = "/api/v1/tenants/shop/projects/edited"
 
 

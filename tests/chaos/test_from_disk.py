@@ -45,7 +45,7 @@ def test_a_cold_start_with_nothing_is_503_until_there_is_something(embedded: Wor
             host.start(ready=False)
         for host in (far, with_control):
             until(lambda host=host: host.manage("/healthz")[0] == 200, "the agent answers")  # type: ignore[misc]
-        deadline = time.monotonic() + scaled(2, 20)
+        deadline = time.monotonic() + scaled(1, 20)
         while time.monotonic() < deadline:
             for host in (far, with_control):
                 for path, body in QUESTIONS.items():

@@ -61,7 +61,7 @@ def test_a_host_that_is_cut_off_serves_on_and_catches_up(embedded: World) -> Non
                 with it.run() as history:
                     time.sleep(0.5)
                     cable("down")
-                    time.sleep(scaled(4, 60))
+                    time.sleep(scaled(2, 60))
                     behind = it.newest()
                     cable("up")
                     seconds = it.settle(history, least=behind)

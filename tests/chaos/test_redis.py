@@ -92,7 +92,7 @@ def test_everything_at_once_and_again(through_redis: World) -> None:
         killer = threading.Thread(target=agents)
         killer.start()
         try:
-            for _ in range(scaled(1, 10)):
+            for _ in range(scaled(1, 3)):
                 flushed(redis)
                 through_redis.near.kill_slot("burgee-control")
                 killed(redis)
