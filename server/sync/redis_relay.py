@@ -33,7 +33,7 @@ from server.record.projects import listing, record_of
 from server.record.tables import snapshots
 from server.state.records import ProjectRecord
 from server.sync.messages import encode_record
-from server.sync.redis_client import FAILURES, Attempts, RedisClient, why
+from server.sync.redis_client import FAILURES, Attempts, RedisClient, go_on, why
 from server.sync.redis_keys import (
     CHANGES,
     CHANGES_KEPT,
@@ -277,6 +277,7 @@ class RedisRelay:
     ) -> None:
         attempts = Attempts(what)
         while True:
+            go_on()
             wake.clear()
             try:
                 await do()
