@@ -15,6 +15,7 @@ from server.commands.backup import backup_command, restore_command
 from server.commands.compile import compile_command
 from server.commands.db import db_group
 from server.commands.drafts import drafts_group
+from server.commands.edge import control_command, edge_command
 from server.commands.eval import eval_command
 from server.commands.explain import explain_command
 from server.commands.export_folder import export_command
@@ -22,6 +23,7 @@ from server.commands.flags import flags_group
 from server.commands.gitops import apply_command, diff_command, import_command
 from server.commands.history import history_command
 from server.commands.hold import pause_command, pin_command, resume_command, unpin_command
+from server.commands.host import hold_command, release_command
 from server.commands.inspect import inspect_command
 from server.commands.keys import keys_group
 from server.commands.lint import lint_command
@@ -64,6 +66,10 @@ for _command in (
     explain_command,
     inspect_command,
     serve_command,
+    control_command,
+    edge_command,
+    hold_command,
+    release_command,
     import_command,
     export_command,
     diff_command,

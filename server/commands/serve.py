@@ -21,7 +21,7 @@ from server.settings import Settings, options
 EXAMPLES = "examples.txt"
 
 
-def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
+def run(*, as_json: bool, print_examples: bool = False, control_only: bool = False, **given: Any) -> None:
     settings = Settings(**given)
     configure_logs(settings.log_format, settings.log_level)
     folder = settings.tenants or settings.import_
@@ -45,7 +45,7 @@ def _run(*, as_json: bool, print_examples: bool, **given: Any) -> None:
             bar.stop()
 
     try:
-        status = serve(settings, announce=announce, progress=progress)
+        status = serve(settings, announce=announce, progress=progress, control_only=control_only)
     except (OSError, ssl.SSLError) as error:
         fail(_why_not(error), as_json=as_json)
     except (QuotasError, RecordError) as error:
@@ -69,7 +69,7 @@ def _filled_in(examples: Path, addresses: Addresses) -> str:
 
 serve_command = click.Command(
     "serve",
-    callback=_run,
+    callback=run,
     params=[
         *options(),
         click.Option(

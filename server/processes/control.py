@@ -17,14 +17,21 @@ from typing import TypeVar
 
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, exposition
 
-from server.control.app import Parts, control_plane
+from server.control.app import ControlSettings, Parts, control_plane
 from server.control.canaries import Canaries
 from server.control.feed import Feed
+from server.control.first_key import FILE as KEY_FILE
+from server.control.first_key import make_first_key
 from server.control.host_reports import add_host_routes
 from server.control.hosts import Hosts
 from server.control.importing import fill
+from server.control.publishing.publish import Desk
+from server.control.publishing.schedule import Scheduler
+from server.control.webhook_addresses import allowed
+from server.control.webhooks import Webhooks
+from server.evaluations.database import FILE as EVALUATIONS
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.processes.inherited import LEAVE, leave_with
@@ -52,6 +59,7 @@ async def control(
     block: Block,
     over_tcp: socket.socket,
     over_unix: socket.socket,
+    management: socket.socket | None = None,
     *,
     ready: int,
     alive: int,
@@ -64,7 +72,7 @@ async def control(
     leave_with(alive, stop)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(asyncio.create_task(_beat(block)).cancel)
-        acting = asyncio.create_task(_act(settings, over_tcp, over_unix, ready, loaded, progress))
+        acting = asyncio.create_task(_act(settings, over_tcp, over_unix, management, ready, loaded, progress))
         stopping = asyncio.create_task(stop.wait())
         stack.callback(stopping.cancel)
         await asyncio.wait({acting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -78,6 +86,7 @@ async def _act(
     settings: Settings,
     over_tcp: socket.socket,
     over_unix: socket.socket,
+    management: socket.socket | None,
     ready: int,
     loaded: Callable[[], None],
     progress: Progress | None,
@@ -88,6 +97,7 @@ async def _act(
         registry = CollectorRegistry()
         feed, compiler = Feed(), Compiler(settings.compile_workers)
         stack.callback(compiler.close)
+        await _patiently(lambda: make_first_key(record, settings.state_folder() / KEY_FILE))
         if settings.import_ is not None:
             await fill(record, settings.import_, compiler, progress)
         provider = RecordProvider(record, feed)
@@ -101,12 +111,18 @@ async def _act(
         async def of_host(_: web.Request) -> Scope:
             return ALL  # who may open the socket may have all
 
-        app = control_plane(Parts(record, feed, compiler, hosts=hosts))
+        evaluations = settings.state_folder() / EVALUATIONS
+        parts = Parts(record, feed, compiler, ControlSettings(evaluations=evaluations), hosts=hosts)
+        app = control_plane(parts)
         of_this_machine = web.Application(middlewares=[AnswerFailures()])
         for each, authorise in ((app, of_edge), (of_this_machine, of_host)):
             add_sync_routes(each, provider, authorise)
             add_host_routes(each, hosts, authorise)
-        for each, listener in ((app, over_tcp), (of_this_machine, over_unix)):
+        add_metrics(of_this_machine, registry)
+        sites = [(app, over_tcp), (of_this_machine, over_unix)]
+        if management is not None:
+            sites.append((add_metrics(web.Application(), registry), management))
+        for each, listener in sites:
             runner = Runner(
                 each,
                 head_timeout=settings.head_timeout,
@@ -126,6 +142,22 @@ async def _act(
                 tasks.create_task(RedisRelay(record, feed, redis, registry).run())
             tasks.create_task(hosts.run())
             tasks.create_task(canaries.run())
+            tasks.create_task(Webhooks(record, allowed(settings.webhook_allow)).run())
+            tasks.create_task(Scheduler(Desk(record, compiler, feed, parts.contexts)).run())
+
+
+def add_metrics(app: web.Application, registry: CollectorRegistry) -> web.Application:
+    async def metrics(request: web.Request) -> web.Response:
+        render, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=render(registry), headers={"Content-Type": content_type})
+
+    async def fine(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    app.router.add_get("/metrics", metrics)
+    for path in ("/healthz", "/readyz"):  # it listens once it is ready
+        app.router.add_get(path, fine)
+    return app
 
 
 async def _open(settings: Settings) -> Record:

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from server.control.webhook_addresses import allowed
 from server.logs import call_process
 from server.processes.agent import LOCK, act
 from server.processes.control import control
@@ -76,7 +77,18 @@ def serve(
         if inherited.slot == CONTROL:
             told = announce_once if control_only else (lambda: None)
             over_tcp, over_unix = sockets.control
-            uvloop.run(control(settings, block, over_tcp, over_unix, **pipes, loaded=told, progress=progress))
+            uvloop.run(
+                control(
+                    settings,
+                    block,
+                    over_tcp,
+                    over_unix,
+                    sockets.management if control_only else None,
+                    **pipes,
+                    loaded=told,
+                    progress=progress,
+                )
+            )
             return
         if inherited.slot == AGENT:
             assert sockets.management is not None
@@ -144,6 +156,10 @@ def check_source(settings: Settings) -> None:
         if settings.upstream_key_file is not None:
             raise OSError("`--upstream-key-file` needs `--upstream`")
         parse_url(settings.database_url())
+        try:
+            allowed(settings.webhook_allow)
+        except ValueError as error:
+            raise OSError(f"`--webhook-allow`: {error}") from None
         if settings.redis is not None:
             try:
                 parse_address(settings.redis)

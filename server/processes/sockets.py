@@ -65,7 +65,7 @@ class Sockets:
                 each.close()
         if slot < 0:
             self.close_unix()
-        if slot != AGENT and self.management is not None:
+        if slot != (AGENT if self.data else CONTROL) and self.management is not None:
             self.management.close()
         if slot != CONTROL:
             for each in self.control:
@@ -104,6 +104,9 @@ def open_sockets(settings: Settings, workers: int, blocks: int) -> Sockets:
             raise OSError(f"`--port` and `--management-port` are both {port} (hint: each needs its own)") from None
         scheme = "https" if settings.tls_certificate else "http"
         addresses = {"data": url_of(host, port, scheme), "management": url_of(*management.getsockname()[:2])}
+    else:
+        management = _listen(settings.management_host, settings.management_port, shared=False)
+        addresses = {"management": url_of(*management.getsockname()[:2])}
     if settings.has_control_plane:
         over_tcp = _listen(settings.control_host, settings.control_port, shared=False)
         control = over_tcp, _listen_unix(settings.state_folder() / CONTROL_SOCKET, 0o600)

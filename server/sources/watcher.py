@@ -69,6 +69,9 @@ class Watcher:
         """One look; with `again`, every file is read whether it seems changed or not. False: the folder was no use."""
         async with self._looking:
             started = time.monotonic()
+            if self._store.held():
+                self._keep_all("this host is held (hint: `burgee release`)")
+                return False
             try:
                 listing = await asyncio.to_thread(scan, self._tenants)
             except OSError as error:
