@@ -160,8 +160,11 @@ class RedisRelay:
         if not self._id:
             async with self._record.change() as tx:
                 self._id = await identify(tx)
-        await self._redis.ask("SET", OWNER, self._id, "NX")
-        if await self._redis.ask("GET", OWNER) != self._id.encode():
+        owner = await self._redis.ask("GET", OWNER)
+        if owner is None:
+            await self._redis.ask("SET", OWNER, self._id, "NX")
+            owner = await self._redis.ask("GET", OWNER)
+        if owner != self._id.encode():
             raise RecordError(
                 "Redis belongs to another record "
                 f"(hint: if that one is gone for good, delete what begins with `burgee:`; `{OWNER}` says whose it is)"
@@ -206,9 +209,10 @@ class RedisRelay:
 
     async def _announce(self, records: list[ProjectRecord]) -> None:
         pairs = [word for each in records for word in (str(each.id), str(each.version))]
-        raised = await self._redis.ask("EVAL", RAISE_LISTING, 1, LISTING, *pairs)
+        raised, *_ = await asyncio.gather(
+            self._redis.ask("EVAL", RAISE_LISTING, 1, LISTING, *pairs), *(self._note(each) for each in records)
+        )
         self._writes.labels("listing").inc(raised)
-        await asyncio.gather(*(self._note(each) for each in records))
         await asyncio.gather(*(self._redis.ask("PUBLISH", DOORBELL, f"{each.id} {each.version}") for each in records))
         self._writes.labels("doorbell").inc(len(records))
 
