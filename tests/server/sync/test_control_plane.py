@@ -85,12 +85,7 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     with burgee(tmp_path / "state", "serve", *options) as server:  # what is not empty is not filled again
         reply = server.ask(key)
         assert (reply.json["value"], reply.headers["burgee-version"]) == ("two", str(version))
-    refused = subprocess.run(
-        [sys.executable, "-m", "server.cli", "serve", "--tenants", str(tmp_path / "tenants")]
-        + ["--state", str(tmp_path / "state"), "--port", "0", "--management-port", "0"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-    )
+    command = [sys.executable, "-m", "server.cli", "serve", "--tenants", str(tmp_path / "tenants")]
+    command += ["--state", str(tmp_path / "state"), "--port", "0", "--management-port", "0"]
+    refused = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert refused.returncode == 1 and "was filled from a record" in refused.stderr

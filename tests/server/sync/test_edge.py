@@ -188,8 +188,10 @@ def test_a_folder_serves_edges_too(tmp_path: Path) -> None:
     key = folder_with("one", tenants)
     edge_key = add_key(tenants, kind=KeyKind.EDGE)
     quick = ("--poll-interval", "0.05", "--settle-time", "0.02")
-    with burgee(tmp_path / "state", "serve", "--tenants", str(tenants), *quick) as server:
-        with burgee(tmp_path / "edge", "edge", *upstream(server.running.data, tmp_path, edge_key)) as edge:
-            assert edge.words_of_all(key) == {"one"}
-            another = add_key(tenants)  # keys travel as documents do
-            until(lambda: edge.word(another) == "one")
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(burgee(tmp_path / "state", "serve", "--tenants", str(tenants), *quick))
+        options = upstream(server.running.data, tmp_path, edge_key)
+        edge = stack.enter_context(burgee(tmp_path / "edge", "edge", *options))
+        assert edge.words_of_all(key) == {"one"}
+        another = add_key(tenants)  # keys travel as documents do
+        until(lambda: edge.word(another) == "one")

@@ -14,6 +14,7 @@ from engine import Snapshot
 from server.metrics import AgentMetrics
 from server.shared.page import Page
 from server.state.journal import Journal
+from server.state.origin import NOTHING, note_source, noted_source
 from server.state.publisher import Publisher
 from server.state.records import KeyGrant, ProjectRecord, Published
 from server.state.snapshots import SnapshotFiles
@@ -33,6 +34,9 @@ class World:
     fetched: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.loop = asyncio.Runner()
+        if noted_source(self.state) == NOTHING:
+            note_source(self.state, NOTHING)  # as the agent does before it opens the journal
         journal = Journal(self.state)
         self.files = SnapshotFiles(self.state)
         self.publisher = Publisher(journal, self.files, self.page, lambda: None)
@@ -64,8 +68,9 @@ class World:
                 await asyncio.wait_for(work(), 60)
             finally:
                 running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
 
-        asyncio.run(within())
+        self.loop.run(within())
 
     def offer(self, *records: ProjectRecord) -> list[bool]:
         done: list[bool] = []
@@ -78,7 +83,8 @@ class World:
         return done
 
     def refused(self, reason: str) -> float:
-        return self.metrics.sync_refused.labels(reason)._value.get()
+        name, labels = "burgee_sync_refused_total", {"reason": reason}
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def on_disk(self) -> ProjectRecord | None:
         return Journal(self.state).records.get(APP)
@@ -86,7 +92,9 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    yield World(tmp_path)
+    made = World(tmp_path)
+    yield made
+    made.loop.close()
 
 
 def test_only_higher_numbers_replace(world: World) -> None:
