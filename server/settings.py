@@ -41,6 +41,9 @@ class Settings:
     upstream_key_file: Path | None = _setting(None, "file with the edge key for it, or several, one a line")
     control_host: str = _setting("127.0.0.1", "address of the control plane: the admin API, and what edges ask")
     control_port: int = _setting(8082, "port of the control plane; 0 for any free one", least=0, most=65535)
+    webhook_allow: str = _setting(
+        "", "networks that webhooks may reach although they are not public: 10.0.0.0/8,fd00::/8"
+    )
     state: Path | None = _setting(
         None, "folder for the record and for snapshots, kept over restarts; by default one in the user's state folder"
     )

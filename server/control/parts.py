@@ -22,7 +22,6 @@ class ControlSettings:
     max_body_bytes: int = 16 << 20
     body_timeout: float = 30.0  # seconds for a whole body to arrive
     evaluations: Path | None = None  # the counts of this host's agent (server/evaluations/database.py)
-    webhook_allow: tuple[str, ...] = ()  # networks (CIDR) that webhooks may reach although they are not public
 
 
 @dataclass(frozen=True, slots=True)

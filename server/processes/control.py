@@ -29,6 +29,8 @@ from server.control.hosts import Hosts
 from server.control.importing import fill
 from server.control.publishing.publish import Desk
 from server.control.publishing.schedule import Scheduler
+from server.control.webhook_addresses import allowed
+from server.control.webhooks import Webhooks
 from server.evaluations.database import FILE as EVALUATIONS
 from server.http.failures import AnswerFailures
 from server.http.listener import Runner
@@ -140,6 +142,7 @@ async def _act(
                 tasks.create_task(RedisRelay(record, feed, redis, registry).run())
             tasks.create_task(hosts.run())
             tasks.create_task(canaries.run())
+            tasks.create_task(Webhooks(record, allowed(settings.webhook_allow)).run())
             tasks.create_task(Scheduler(Desk(record, compiler, feed, parts.contexts)).run())
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from server.control.webhook_addresses import allowed
 from server.logs import call_process
 from server.processes.agent import LOCK, act
 from server.processes.control import control
@@ -155,6 +156,10 @@ def check_source(settings: Settings) -> None:
         if settings.upstream_key_file is not None:
             raise OSError("`--upstream-key-file` needs `--upstream`")
         parse_url(settings.database_url())
+        try:
+            allowed(settings.webhook_allow)
+        except ValueError as error:
+            raise OSError(f"`--webhook-allow`: {error}") from None
         if settings.redis is not None:
             try:
                 parse_address(settings.redis)

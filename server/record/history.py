@@ -12,7 +12,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, select
 
 from server.record.database import Transaction
-from server.record.tables import environments, projects, tenants, versions
+from server.record.tables import documents, environments, projects, tenants, versions
+from server.record.versions import unpacked
 from server.types import EnvironmentId
 
 
@@ -67,6 +68,18 @@ async def environment_row(tx: Transaction, environment: EnvironmentId, *, lock: 
 async def get_version(tx: Transaction, environment: EnvironmentId, number: int) -> Version | None:
     row = (await tx.execute(select(versions).where(_of(environment), versions.c.number == number))).one_or_none()
     return _version(row) if row is not None else None
+
+
+async def made_of_version(tx: Transaction, environment: EnvironmentId, number: int) -> tuple[bytes, str] | None:
+    """Its document, and the digest of its snapshot."""
+    query = select(documents.c.content, versions.c.snapshot).join(
+        documents,
+        (documents.c.tenant == versions.c.tenant)
+        & (documents.c.project == versions.c.project)
+        & (documents.c.digest == versions.c.document),
+    )
+    row = (await tx.execute(query.where(_of(environment), versions.c.number == number))).one_or_none()
+    return (unpacked(row.content), row.snapshot) if row is not None else None
 
 
 async def list_versions(

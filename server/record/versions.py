@@ -171,7 +171,11 @@ async def _put(tx: Transaction, table: Table, project: ProjectId, digest: str, c
 async def _get(tx: Transaction, table: Table, project: ProjectId, digest: str) -> bytes | None:
     here = (table.c.tenant == project.tenant) & (table.c.project == project.project) & (table.c.digest == digest)
     packed = await tx.scalar(select(table.c.content).where(here))
-    return zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST) if packed is not None else None
+    return unpacked(packed) if packed is not None else None
+
+
+def unpacked(content: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(content, max_output_size=LARGEST)
 
 
 def _is(environment: EnvironmentId) -> ColumnElement[bool]:

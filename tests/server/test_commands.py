@@ -93,7 +93,7 @@ def test_compile_cannot_write_everywhere(tmp_path: Path) -> None:
         [], ["nonsense"], ["compile"], ["compile", WEB], ["compile", "/no/such/file", "-o", "x"],
         ["compile", WEB, "-o", "x", "--all", "-e", "staging"], ["compile", WEB, "-o", "x", "--version", "-1"],
         ["eval", WEB], ["eval", WEB, "reviews", "--all"], ["eval", WEB, "reviews", "--now", "soon"],
-        ["eval", WEB, "reviews", "-e", "staging", "-c", "@/no/such/file"], ["serve"], ["keys", "new"],
+        ["eval", WEB, "reviews", "-e", "staging", "-c", "@/no/such/file"], ["serve", "--port", "x"], ["keys", "new"],
     ],
 )  # fmt: skip
 def test_wrong_usage_is_2(arguments: list[str | Path]) -> None:

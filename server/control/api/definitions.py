@@ -68,6 +68,7 @@ async def list_all(kind: Kind, call: Call[None, PageQuery]) -> Answer:
 
 async def get(kind: Kind, call: Call[None, None]) -> Answer:
     async with call.parts.record.look() as tx:
+        await _require_project(tx, call)
         row = found(await get_definition(tx, call.project, kind, call.path["key"]))
     return Answer(msgspec.Raw(row.body), etag=row.revision)
 
@@ -77,7 +78,6 @@ async def put(kind: Kind, call: Call[dict[str, Any], None]) -> Answer:
     async with call.parts.record.look() as tx:
         await _require_project(tx, call)
         names = await environment_names(tx, call.project)
-        _check_match(call, await get_definition(tx, call.project, kind, key))
     # Without an environment there is none to look at it in; its own shape can be checked all the same.
     document = joined(names or ("default",), {(kind, key): body})
     diagnostics = [

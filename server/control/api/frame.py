@@ -60,7 +60,7 @@ class Page(msgspec.Struct, Generic[Item], frozen=True):
 
 class PageQuery(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=LARGEST_PAGE)] = PAGE
-    after: Annotated[str, Meta(max_length=1024)] = ""
+    after: Annotated[str, Meta(max_length=256)] = ""  # in a request line it may be twelve times as long
 
 
 @dataclass(frozen=True, slots=True)

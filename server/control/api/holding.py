@@ -21,12 +21,16 @@ from server.record.database import Transaction
 from server.record.history import environment_row
 
 
+class Hold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: Annotated[str, Meta(max_length=2000)] = ""  # for the audit
+
+
 class Paused(msgspec.Struct, frozen=True):
     paused: bool  # itself, whatever is above it
     projects: int  # whose hosts are told to go on
 
 
-class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Pin(Hold, frozen=True, forbid_unknown_fields=True):
     version: Annotated[int, Meta(ge=1)] | None = None  # null: the one that is live
 
 
@@ -39,11 +43,11 @@ def _scope(call: Call[Any, Any]) -> Scope:
     return Scope(call.path.get("tenant", ""), call.path.get("project", ""), call.path.get("environment", ""))
 
 
-async def pause(call: Call[None, None]) -> Answer:
+async def pause(call: Call[Hold, None]) -> Answer:
     return await _hold(call, True)
 
 
-async def resume(call: Call[None, None]) -> Answer:
+async def resume(call: Call[Hold, None]) -> Answer:
     return await _hold(call, False)
 
 
@@ -58,7 +62,7 @@ async def pin_it(call: Call[Pin, None]) -> Answer:
         return await call.change(work)
 
 
-async def unpin(call: Call[None, None]) -> Answer:
+async def unpin(call: Call[Hold, None]) -> Answer:
     async def work(tx: Transaction) -> Answer:
         return await _pin(tx, call, None)
 
@@ -66,11 +70,10 @@ async def unpin(call: Call[None, None]) -> Answer:
         return await call.change(work)
 
 
-async def _hold(call: Call[None, None], paused: bool) -> Answer:
+async def _hold(call: Call[Hold, None], paused: bool) -> Answer:
     async def work(tx: Transaction) -> Answer:
-        told = await set_paused(tx, _scope(call), paused, by=call.actor)
-        for project, number in told:
-            call.tell(project, number)
+        told = await set_paused(tx, _scope(call), paused, by=call.actor, reason=call.body.reason)
+        call.tell_all(told)
         return Answer(Paused(paused, len(told)))
 
     with as_problems():
@@ -78,8 +81,7 @@ async def _hold(call: Call[None, None], paused: bool) -> Answer:
 
 
 async def _pin(tx: Transaction, call: Call[Any, Any], version: int | None) -> Answer:
-    for project, number in await pin(tx, call.environment, version, by=call.actor):
-        call.tell(project, number)
+    call.tell_all(await pin(tx, call.environment, version, by=call.actor, reason=call.body.reason))
     row = await environment_row(tx, call.environment)
     return Answer(Pinned(row.pinned_version, row.live_version))
 
@@ -93,16 +95,25 @@ _LEVELS = (
 )
 ROUTES = (
     *(
-        Route(f"{level}_pause", "POST", f"{path}/pause", _ADMIN, pause, "hosts stay at what they have", answer=Paused)
+        Route(
+            f"{level}_pause", "POST", f"{path}/pause", _ADMIN, pause, "hosts stay at what they have",
+            answer=Paused, body=Hold, body_optional=True,
+        )
         for level, path in _LEVELS
     ),
     *(
-        Route(f"{level}_resume", "POST", f"{path}/resume", _ADMIN, resume, "hosts go on to the newest", answer=Paused)
+        Route(
+            f"{level}_resume", "POST", f"{path}/resume", _ADMIN, resume, "hosts go on to the newest",
+            answer=Paused, body=Hold, body_optional=True,
+        )
         for level, path in _LEVELS
     ),
     Route(
         "environment_pin", "POST", f"{PATH}/pin", _ADMIN, pin_it, "hosts stay at one version",
         answer=Pinned, body=Pin, body_optional=True, statuses=(409,),
     ),
-    Route("environment_unpin", "POST", f"{PATH}/unpin", _ADMIN, unpin, "hosts go on to the newest", answer=Pinned),
+    Route(
+        "environment_unpin", "POST", f"{PATH}/unpin", _ADMIN, unpin, "hosts go on to the newest",
+        answer=Pinned, body=Hold, body_optional=True,
+    ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ each becomes `{"version": 18, "live": true, "changes": [â€¦], "diagnostics": [â€
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -32,7 +33,6 @@ from server.control.publishing.publish import Committed, Prepared, commit, prepa
 from server.control.publishing.rollback import prepare_rollback
 from server.control.roles import Need, Role
 from server.record.database import Transaction
-from server.record.history import environment_row
 from server.record.versions import StaleError
 from server.types import NAME
 
@@ -89,7 +89,7 @@ async def publish(call: Call[Publish, Wait]) -> Answer:
         prepared = await prepare_publish(
             desk_of(call.parts),
             call.environment,
-            expected=await _matched(call),
+            expected=_matched(call),
             message=call.body.message,
             contexts=call.body.contexts,
             override_impact=call.body.override_impact,
@@ -101,7 +101,7 @@ async def rollback(call: Call[Rollback, Wait]) -> Answer:
     body = call.body
     with as_problems():
         prepared = await prepare_rollback(
-            desk_of(call.parts), call.environment, to=body.version, expected=await _matched(call), message=body.message
+            desk_of(call.parts), call.environment, to=body.version, expected=_matched(call), message=body.message
         )
         return await commit_and_wait(call, prepared)
 
@@ -111,26 +111,25 @@ async def promote(call: Call[Promote, DryRunOrWait]) -> Answer:
     if body.source == call.environment.environment:
         raise ProblemError(422, "invalid", "from: another environment than this one")
     with as_problems():
-        expected = await _newest(call) if dry else await _matched(call)
         prepared = await prepare_promote(
             desk_of(call.parts),
             call.environment,
             source=body.source,
             flags=body.flags,
             segments=body.segments,
-            expected=expected,
+            expected=_anything if dry else _matched(call),
             message=body.message,
             contexts=body.contexts,
             override_impact=body.override_impact or dry,
             as_draft=body.draft or dry,
         )
         if dry:
-            return Answer(_unpublished(prepared, expected, None))
+            return Answer(_unpublished(prepared, None))
         if body.draft:
 
             async def keep(tx: Transaction) -> Answer:
                 draft = await drafting.keep_draft(tx, prepared, by=call.actor)
-                return Answer(_unpublished(prepared, expected, draft.id), etag=expected)
+                return Answer(_unpublished(prepared, draft.id), etag=prepared.frozen.basis.newest)
 
             return await call.change(keep)
         return await commit_and_wait(call, prepared)
@@ -175,20 +174,19 @@ async def commit_and_wait(call: Call[Any, Any], prepared: Prepared) -> Answer:
     return replace(answer, value=msgspec.structs.replace(answer.value, waited=waited)) if waited else answer
 
 
-def _unpublished(prepared: Prepared, newest: int, draft: str | None) -> Published:
+def _unpublished(prepared: Prepared, draft: str | None) -> Published:
     frozen = prepared.frozen
-    return Published(newest, False, frozen.changes, shown_diagnostics(frozen.diagnostics), prepared.impact, draft)
+    shown = shown_diagnostics(frozen.diagnostics)
+    return Published(frozen.basis.newest, False, frozen.changes, shown, prepared.impact, draft)
 
 
-async def _newest(call: Call[Any, Any]) -> int:
-    async with call.parts.record.look() as tx:
-        return (await environment_row(tx, call.environment)).version
+def _matched(call: Call[Any, Any]) -> Callable[[int], None]:
+    """428, 412: the change is not made against the newest version."""
+    return lambda newest: call.require_match(newest, {"version": newest})
 
 
-async def _matched(call: Call[Any, Any]) -> int:
-    newest = await _newest(call)
-    call.require_match(newest, {"version": newest})
-    return newest
+def _anything(newest: int) -> None:
+    """A dry run changes nothing."""
 
 
 _EDITOR = Need(Role.EDITOR)

@@ -29,7 +29,7 @@ from server.record.history import Version, environment_row, list_versions
 
 class VersionView(msgspec.Struct, frozen=True, rename="camel"):
     version: int
-    kind: str  # publish, rollback, promote, kill, import
+    kind: str  # publish, rollback, promote, kill, import, restore
     origin: str
     document: str  # SHA-256
     snapshot: str  # digest
@@ -43,8 +43,8 @@ class VersionView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class DiffQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    from_: Annotated[int, Meta(ge=0)] = msgspec.field(name="from")  # 0: nothing
-    to: Annotated[int, Meta(ge=1)]
+    from_: Annotated[int, Meta(ge=0)] | None = msgspec.field(name="from", default=None)  # 0: nothing; null: before `to`
+    to: Annotated[int, Meta(ge=1)] | None = None  # null: the newest
 
 
 class DiffView(msgspec.Struct, frozen=True):
@@ -110,8 +110,10 @@ async def document(call: Call[None, None]) -> Answer:
 async def diff(call: Call[None, DiffQuery]) -> Answer:
     with as_problems():
         async with call.parts.record.look() as tx:
-            await environment_row(tx, call.environment)
-            changes = await history.changes_between(tx, call.environment, call.query.from_, call.query.to)
+            row = await environment_row(tx, call.environment)
+            to = call.query.to or row.version
+            from_ = call.query.from_ if call.query.from_ is not None else await history.before(tx, call.environment, to)
+            changes = await history.changes_between(tx, call.environment, from_, to)
     return Answer(DiffView(changes))
 
 

@@ -20,10 +20,10 @@ from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.refusals import DoesNotCompileError
 from server.diagnostics import summary_of
 from server.record.canaries import SECONDS, Plan, live_beside
-from server.record.database import Transaction
-from server.record.definitions import digest_of, document_of_project, environment_names
-from server.record.history import environment_row, get_version
-from server.record.versions import Candidate, document_of, next_version, snapshot_of
+from server.record.database import Transaction, epoch_of, next_number
+from server.record.definitions import bodies_of, digest_of, environment_names, joined
+from server.record.history import environment_row, made_of_version
+from server.record.versions import Candidate, snapshot_of
 from server.sources.compiling import Compiler
 from server.types import EnvironmentId
 
@@ -72,20 +72,22 @@ class Frozen:
 async def basis_of(tx: Transaction, environment: EnvironmentId, *, beside_canary: bool = False) -> Basis:
     """Raises LookupError. `beside_canary`: what is published is what is live, where the newest is only a canary."""
     row = await environment_row(tx, environment)
-    newest, number = await next_version(tx, environment)
+    newest, number = row.version, next_number(await epoch_of(tx), row.version)
     rules = msgspec.convert(row.settings, Rules)
     live = await live_beside(tx, environment) if beside_canary else None
-    version = await get_version(tx, environment, live or newest) if newest else None
-    content = await document_of(tx, environment.project_id, version.document) if version is not None else None
-    if version is None or content is None:
+    made_of = await made_of_version(tx, environment, live or newest) if newest else None
+    if made_of is None:
         names = await environment_names(tx, environment.project_id)
         return Basis(environment, newest, number, rules, Document(names, {}), "")
-    return Basis(environment, newest, number, rules, taken_apart(content), version.snapshot)
+    content, snapshot = made_of
+    return Basis(environment, newest, number, rules, taken_apart(content), snapshot)
 
 
 async def working_basis(tx: Transaction, environment: EnvironmentId) -> tuple[Basis, bytes]:
     """With the working copy as a document, of the same moment. Raises LookupError."""
-    return await basis_of(tx, environment), await document_of_project(tx, environment.project_id)
+    project = environment.project_id
+    basis = await basis_of(tx, environment)
+    return basis, joined(await environment_names(tx, project), await bodies_of(tx, project))
 
 
 async def freeze(

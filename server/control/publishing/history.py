@@ -19,7 +19,7 @@ from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.publish import Desk
 from server.control.publishing.refusals import ConflictError
 from server.record.database import Transaction
-from server.record.history import Version, get_version
+from server.record.history import Version, environment_row, get_version, list_versions
 from server.record.versions import document_of, snapshot_of
 from server.types import EnvironmentId
 
@@ -53,6 +53,12 @@ async def document_at(tx: Transaction, environment: EnvironmentId, number: int) 
     if content is None:
         raise LookupError(f"the document of version {number} is gone")
     return content
+
+
+async def before(tx: Transaction, environment: EnvironmentId, number: int) -> int:
+    """The version before that; 0: there is none."""
+    found = await list_versions(tx, environment, below=number, limit=1)
+    return found[0].number if found else 0
 
 
 async def changes_between(tx: Transaction, environment: EnvironmentId, from_: int, to: int) -> tuple[Change, ...]:
@@ -118,6 +124,7 @@ def _answered(evaluation: Evaluation) -> Answered:
 
 async def _snapshot_at(desk: Desk, environment: EnvironmentId, number: int) -> bytes:
     async with desk.record.look() as tx:
+        await environment_row(tx, environment)
         version = await version_at(tx, environment, number)
         blob = await snapshot_of(tx, environment.project_id, version.snapshot)
         content = await document_at(tx, environment, number) if blob is None else b""

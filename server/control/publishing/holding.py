@@ -55,7 +55,7 @@ async def paused_in(tx: Transaction, scope: Scope) -> bool:
     return found
 
 
-async def set_paused(tx: Transaction, scope: Scope, paused: bool, *, by: Actor) -> Told:
+async def set_paused(tx: Transaction, scope: Scope, paused: bool, *, by: Actor, reason: str = "") -> Told:
     """Nothing where it is so already. Raises LookupError."""
     await _lock(tx, scope)
     if await paused_in(tx, scope) == paused:
@@ -67,11 +67,11 @@ async def set_paused(tx: Transaction, scope: Scope, paused: bool, *, by: Actor) 
         await tx.execute(update(table).where(here).values(paused=paused, revision=table.c.revision + 1))
     told = [] if paused else await _settle(tx, scope)
     action = f"{scope.level}.{'pause' if paused else 'resume'}"
-    await note(tx, by, action, str(scope), {"projects": len(told)}, tenant=scope.tenant or INSTANCE)
+    await note(tx, by, action, str(scope), {"projects": len(told), "reason": reason}, tenant=scope.tenant or INSTANCE)
     return told
 
 
-async def pin(tx: Transaction, environment: EnvironmentId, version: int | None, *, by: Actor) -> Told:
+async def pin(tx: Transaction, environment: EnvironmentId, version: int | None, *, by: Actor, reason: str = "") -> Told:
     """None: no pin any more. Raises LookupError, and ConflictError for a version that hosts have left behind."""
     row = await environment_row(tx, environment, lock=True)
     if version is not None:
@@ -88,7 +88,7 @@ async def pin(tx: Transaction, environment: EnvironmentId, version: int | None, 
     )
     told = await _settle(tx, Scope(*environment))
     action = "environment.unpin" if version is None else "environment.pin"
-    await note(tx, by, action, str(environment), {"version": version}, tenant=environment.tenant)
+    await note(tx, by, action, str(environment), {"version": version, "reason": reason}, tenant=environment.tenant)
     return told
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from server.control.publishing.candidate import basis_of, freeze
 from server.control.publishing.documents import OVERRIDABLE, Document, Part, overridden, packed, resolved, unpacked
 from server.control.publishing.impact import Context
-from server.control.publishing.publish import Desk, Prepared, approvals_text, check_current, impact_on
+from server.control.publishing.publish import Desk, Expected, Prepared, approvals_text, check_current, impact_on
 from server.control.publishing.refusals import NeedsApprovalError
 from server.record.definitions import FLAG, SEGMENT, Kind
 from server.types import EnvironmentId
@@ -26,7 +26,7 @@ async def prepare_promote(
     source: str,
     flags: Sequence[str] | None,
     segments: Sequence[str] | None = (),
-    expected: int,
+    expected: Expected,
     message: str = "",
     contexts: Sequence[Context] = (),
     override_impact: bool = False,

@@ -10,7 +10,7 @@ A commit is refused where somebody was quicker (StaleError): the snapshot has a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,6 +33,7 @@ from server.sources.compiling import Compiler
 from server.types import EnvironmentId
 
 NO_IMPACT: Final = Impact(0)
+Expected = int | Callable[[int], None]  # the newest version that the caller has seen, or who is to say if it is right
 TRIED: Final = ("publish", "promote")  # kinds that a canary goes before; a rollback and a kill are for all at once
 
 
@@ -73,7 +74,7 @@ async def prepare_publish(
     desk: Desk,
     environment: EnvironmentId,
     *,
-    expected: int,
+    expected: Expected,
     message: str = "",
     contexts: Sequence[Context] = (),
     override_impact: bool = False,
@@ -108,7 +109,7 @@ async def commit(tx: Transaction, prepared: Prepared, *, by: Actor) -> Committed
     return Committed(
         version=frozen.candidate.number,
         told=told,
-        live=(await environment_row(tx, environment)).live_version == frozen.candidate.number,
+        live=told and (canary is None or not row.live_version),  # there is nothing to try the first one beside
         number=await number_of(tx, environment.project_id),
         diagnostics=frozen.diagnostics,
         changes=frozen.changes,
@@ -141,9 +142,11 @@ async def impact_on(desk: Desk, frozen: Frozen, contexts: Sequence[Context], *, 
     return impact
 
 
-def check_current(basis: Basis, expected: int) -> None:
-    """Raises StaleError."""
-    if basis.newest != expected:
+def check_current(basis: Basis, expected: Expected) -> None:
+    """Raises StaleError, or what `expected` raises."""
+    if not isinstance(expected, int):
+        expected(basis.newest)
+    elif basis.newest != expected:
         raise StaleError(basis.newest)
 
 

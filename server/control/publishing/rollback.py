@@ -8,14 +8,14 @@ The content was published before, so it needs no approval again; it has to compi
 from __future__ import annotations
 
 from server.control.publishing.candidate import basis_of, freeze
-from server.control.publishing.publish import Desk, Prepared, check_current
+from server.control.publishing.publish import Desk, Expected, Prepared, check_current
 from server.record.history import get_version
 from server.record.versions import document_of
 from server.types import EnvironmentId
 
 
 async def prepare_rollback(
-    desk: Desk, environment: EnvironmentId, *, to: int, expected: int, message: str = ""
+    desk: Desk, environment: EnvironmentId, *, to: int, expected: Expected, message: str = ""
 ) -> Prepared:
     """Raises LookupError, StaleError, DoesNotCompileError."""
     async with desk.record.look() as tx:

@@ -1,6 +1,6 @@
 """Who gets what: every route of the admin API with every kind of credential, to the status.
 
-The rows are the table of routes itself; a route that has no row in NEEDS here fails: a new one is to say whom it is for.
+The rows are the table of routes itself; a route that has no row in NEEDS fails: a new one is to say whom it is for.
 """
 
 from __future__ import annotations
@@ -38,6 +38,45 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "environment_get": ("viewer", "project"),
     "environment_change": ("admin", "project"),
     "environment_delete": ("admin", "project"),
+    "flags_list": ("viewer", "project"),
+    "flag_get": ("viewer", "project"),
+    "flag_put": ("editor", "project"),
+    "flag_delete": ("editor", "project"),
+    "segments_list": ("viewer", "project"),
+    "segment_get": ("viewer", "project"),
+    "segment_put": ("editor", "project"),
+    "segment_delete": ("editor", "project"),
+    "document_get": ("viewer", "project"),
+    "document_put": ("editor", "project"),
+    "environment_publish": ("editor", "project"),
+    "environment_rollback": ("editor", "project"),
+    "environment_promote": ("editor", "project"),
+    "flag_kill": ("editor", "project"),
+    "drafts_list": ("viewer", "project"),
+    "draft_create": ("editor", "project"),
+    "draft_get": ("viewer", "project"),
+    "draft_withdraw": ("editor", "project"),
+    "draft_approve": ("editor", "project"),
+    "draft_schedule": ("editor", "project"),
+    "draft_unschedule": ("editor", "project"),
+    "draft_publish": ("editor", "project"),
+    "versions_list": ("viewer", "project"),
+    "version_get": ("viewer", "project"),
+    "version_document": ("viewer", "project"),
+    "versions_diff": ("viewer", "project"),
+    "version_evaluate": ("viewer", "project"),
+    "version_explain": ("viewer", "project"),
+    "flags_stale": ("viewer", "project"),
+    "instance_pause": ("admin", "instance"),
+    "instance_resume": ("admin", "instance"),
+    "tenant_pause": ("admin", "tenant"),
+    "tenant_resume": ("admin", "tenant"),
+    "project_pause": ("admin", "project"),
+    "project_resume": ("admin", "project"),
+    "environment_pause": ("admin", "project"),
+    "environment_resume": ("admin", "project"),
+    "environment_pin": ("admin", "project"),
+    "environment_unpin": ("admin", "project"),
     "instance_keys_list": ("viewer", "instance"),
     "instance_key_create": ("admin", "instance"),
     "instance_key_get": ("viewer", "instance"),
@@ -55,6 +94,8 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "webhook_delete": ("admin", "tenant"),
     "instance_audit": ("viewer", "instance"),
     "audit": ("viewer", "tenant"),
+    "hosts_list": ("viewer", "part"),
+    "status": ("viewer", "part"),
 }
 RANKS = [str(each) for each in Role]
 NOWHERE: Mapping[str, str] = {  # values for a path that nothing has
@@ -97,7 +138,11 @@ def credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Credential
                 assert plane.ask("POST", f"/tenants/{tenant}/projects", {"name": project}).status == 201
                 path = f"/tenants/{tenant}/projects/{project}/environments"
                 assert plane.ask("POST", path, {"name": "production"}).status == 201
-        scopes = {"instance": {}, "tenant": {"tenant": "shop"}, "project": {"tenant": "shop", "project": "web"}}
+        scopes: dict[str, dict[str, Any]] = {
+            "instance": {},
+            "tenant": {"tenant": "shop"},
+            "project": {"tenant": "shop", "project": "web"},
+        }
         scopes |= {"other tenant": {"tenant": "bank"}, "other project": {"tenant": "shop", "project": "api"}}
         found = {f"{scope} {role}": plane.new_key(role=role, **at) for scope, at in scopes.items() for role in RANKS}
         found |= {
@@ -217,7 +262,8 @@ def test_nobody_gives_more_than_they_have(tmp_path: Any, who: str, path: str, bo
         for project in ("web", "api"):
             plane.ask("POST", "/tenants/shop/projects", {"name": project})
         scope, role = who.split()
-        at = {"instance": {}, "tenant": {"tenant": "shop"}, "project": {"tenant": "shop", "project": "web"}}[scope]
+        below = {"instance": (), "tenant": ("shop",), "project": ("shop", "web")}[scope]
+        at: dict[str, Any] = dict(zip(("tenant", "project"), below, strict=False))
         assert plane.ask("POST", path, body, key=plane.new_key(role=role, **at)).status == status
 
 

@@ -18,6 +18,7 @@ from server.control.api import tenants as tenants_api
 from server.control.api.frame import Answer, Call, Route
 from server.control.first_key import make_first_key
 from server.control.roles import Need, Role
+from server.record import tenants as tenant_rows
 from server.record.database import RecordUnavailableError
 from tests.server.control.running import Plane, running
 
@@ -143,7 +144,7 @@ def test_secrets_are_in_no_log_error_or_audit(
     monkeypatch.setattr(app, "ROUTES", (*app.ROUTES, broken))
     try:
         for form in ("json", "text"):
-            configure_logs(form, "debug")  # type: ignore[arg-type]
+            configure_logs(form, "debug")
             folder = tmp_path / form
             with running(f"sqlite:///{folder / 'record.db'}") as plane:
                 secret = plane.owner.rpartition("_")[2]
@@ -182,8 +183,6 @@ def test_a_record_that_is_away_is_503(tmp_path: Path) -> None:
 
 
 def test_a_change_that_failed_changed_nothing_and_told_nobody(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
-    from server.control.api import projects as projects_api
-
     plane.ask("POST", "/tenants", {"name": "late"})
     plane.ask("POST", "/tenants/late/projects", {"name": "web"})
     heard, row = list(plane.feed.heard), plane.ask("GET", "/tenants/late/projects/web")
@@ -191,7 +190,7 @@ def test_a_change_that_failed_changed_nothing_and_told_nobody(plane: Plane, monk
     async def unreachable(*_: Any, **__: Any) -> Any:
         raise RecordUnavailableError("the record cannot be reached: of the test")
 
-    monkeypatch.setattr(projects_api.tenants, "note", unreachable)
+    monkeypatch.setattr(tenant_rows, "note", unreachable)
     failed = plane.ask("DELETE", "/tenants/late/projects/web", match=row.headers["etag"])
     assert failed.code == "unavailable" and plane.feed.heard == heard
     assert plane.ask("GET", "/tenants/late/projects/web").body == row.body

@@ -1,4 +1,4 @@
-"""Tenants, projects, environments, keys and webhooks: made, read, changed, deleted and made again, on both databases."""
+"""Tenants, projects, environments, keys and webhooks: made, read, changed, deleted, made again, on both databases."""
 
 from __future__ import annotations
 
