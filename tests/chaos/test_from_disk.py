@@ -14,13 +14,13 @@ from tests.chaos.callers import Caller
 from tests.chaos.generations import asked
 from tests.chaos.history import History, violations
 from tests.chaos.world import World, probe, scaled, until, world
-from tests.server.running import Reply, _request
+from tests.server.running import Reply, request_of
 
 
 def ask(it: World, path: str, body: bytes, host: int = -1) -> Reply:
     name, port = it.hosts[host].data_address
     headers = {"Authorization": f"Bearer {it.server_key}", "Content-Type": "application/json"}
-    return _request(f"http://{name}:{port}", "POST", path, body, headers)
+    return request_of(f"http://{name}:{port}", "POST", path, body, headers)
 
 
 QUESTIONS = {
