@@ -86,8 +86,9 @@ def _one(
     plan = plan_for(project, standing, prune=prune, publish=publish, keys=keys)
     row: dict[str, Any] = {**plan.as_json(), "changed": bool(plan)}
     if plan and not dry_run:
+        row["versions"] = {}
         try:
-            row["versions"] = carry_out(control, plan, standing, message=message)
+            carry_out(control, plan, standing, row["versions"], message=message)
         except RefusedError as error:
             row |= {"error": str(error), "problem": error.problem, "diagnostics": error.diagnostics}
     return row, plan
@@ -95,6 +96,8 @@ def _one(
 
 def _say(row: dict[str, Any], plan: Plan, *, dry_run: bool) -> None:
     if "error" in row:
+        for name, version in row["versions"].items():
+            out().print(f"{plan.project}/{name}: version {version}", markup=False, style="bold")
         print_diagnostics(str(plan.project), row["diagnostics"])
         err().print(f"error: {plan.project}: {row['error']}", markup=False, style="red")
     else:

@@ -141,12 +141,10 @@ def test_a_control_plane_that_comes_late_is_waited_for(control: Plane) -> None:
 
 
 def test_unreachable() -> None:
-    started = time.monotonic()
     key = "burgee_admin_" + "0" * 16 + "_" + "0" * 49
     result = burgee("tenants", "list", "--retry-for", "0.3", control="http://127.0.0.1:1", admin_key=key)
     assert result.exit_code == 3
     assert "http://127.0.0.1:1 cannot be reached: connection refused (hint:" in result.stderr
-    assert time.monotonic() - started >= 0.1
     as_json = burgee("tenants", "list", "--json", "--retry-for", "0", control="http://127.0.0.1:1", admin_key=key)
     assert as_json.exit_code == 3 and json.loads(as_json.stdout)["ok"] is False
 
