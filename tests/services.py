@@ -184,11 +184,11 @@ class PostgresServer(Service):
     def url_of(self, database: str) -> str:
         return f"postgresql://burgee:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self) -> str:
-        """The URL of an empty one."""
+    def new_database(self, like: str = "template0") -> str:
+        """The URL of one that is empty, or a copy of another that nobody is connected to."""
         self._databases += 1
         name = f"record_{self._databases}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         return self.url_of(name)
 
     def execute(self, statement: str, database: str = "postgres") -> None:

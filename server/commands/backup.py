@@ -52,8 +52,8 @@ def restore_command(file: Path, database: str | None, replace: bool, keep_epoch:
         there=False,
     )
     if as_json:
-        print_json({"ok": True, "epoch": done.epoch, "environments": done.environments, "rows": done.header.counts})
+        print_json({"ok": True, "epoch": done.epoch, "versions": done.versions, "rows": done.header.counts})
         return
     made = datetime.fromtimestamp(done.header.created_at, UTC).isoformat(timespec="seconds")
     rows = counted(sum(done.header.counts.values()), "row")
-    out().print(f"restored {rows} of {made}; epoch {done.epoch}, {counted(done.environments, 'new version')}")
+    out().print(f"restored {rows} of {made}; epoch {done.epoch}, {counted(done.versions, 'new version')}")

@@ -13,25 +13,23 @@ from rich.progress import Progress
 
 from server.commands.output import err, fail
 from server.record.database import Record, RecordError, open_record
+from server.settings import Settings, variable_of
 
 T = TypeVar("T")
 Report = Callable[[str, int, int], None]
 
 database_option = click.option(
     "--database",
-    envvar="BURGEE_DATABASE",
+    envvar=variable_of("database"),
     show_envvar=True,
     help="sqlite:///… or postgresql://…; by default the file record.db in the state folder.",
 )
 
 
 def default_database() -> str:
-    """The record of a server that was started without --database by the same user."""
-    for variable in ("BURGEE_STATE", "STATE_DIRECTORY"):
-        if found := os.environ.get(variable):
-            return f"sqlite:///{Path(found).absolute() / 'record.db'}"
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return f"sqlite:///{Path(base).absolute() / 'burgee' / 'server' / 'record.db'}"
+    """The record of a server that is started without --database, by the same user."""
+    state = os.environ.get(variable_of("state"))
+    return Settings(state=Path(state) if state else None).database_url()
 
 
 def with_record(

@@ -19,7 +19,8 @@ from server.settings import Settings, options
 
 _OF_CONTROL = (
     "database", "import_", "redis", "control_host", "control_port", "webhook_allow", "state", "management_host",
-    "management_port", "compile_workers", "head_timeout", "keepalive_timeout", "shutdown_timeout", "log_format", "log_level",
+    "management_port", "compile_workers", "head_timeout", "keepalive_timeout", "shutdown_timeout",
+    "log_format", "log_level",
 )  # fmt: skip
 _NOT_OF_EDGES = ("tenants", "database", "import_", "control_host", "control_port", "webhook_allow", "poll_interval",
                  "settle_time", "compile_workers")  # fmt: skip

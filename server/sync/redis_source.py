@@ -114,9 +114,13 @@ class RedisSource:
         if owner is None:  # it has forgotten all, or never knew: it says nothing of anything
             self._ours = False
             return
-        if not self._replica.accepts(owner.decode(errors="replace")):
-            self._ours = False
-            raise _OtherNumbersError
+        self._ours = False
+        try:
+            accepted = self._replica.accepts(owner.decode(errors="replace"))
+        except OSError as error:
+            raise _NotComparableError(f"the state folder cannot be written: {error.strerror}") from None
+        if not accepted:
+            raise _NotComparableError("its numbers are those of another record (hint: another --state)")
         self._ours = True
         listed = await read_listing(self._redis)
         self._refused.labels("listing_unreadable").inc(listed.unreadable)
@@ -170,6 +174,8 @@ class RedisSource:
         project, number = project_in(name), number_in(text)
         if project is None or number is None:
             self._refused.labels(otherwise).inc()
+        elif not self._ours:
+            self._look.set()  # it was empty when we last looked, or not ours
         elif number > self._replica.number_of(project):
             if rung:
                 self._resting.pop(project, None)  # it was written just now
@@ -294,8 +300,8 @@ class RedisSource:
                 await do()
             except FAILURES as error:
                 await self._rest(what, attempts, why(error))
-            except _OtherNumbersError:
-                await self._rest(what, attempts, "its numbers are those of another record (hint: another --state)")
+            except _NotComparableError as error:
+                await self._rest(what, attempts, str(error))
             except Exception as error:  # the source outlives what it was not written for
                 if not attempts.failing:
                     self._log.exception(f"the {what} in Redis fails")
@@ -318,8 +324,8 @@ class RedisSource:
         self._up[what] = True
 
 
-class _OtherNumbersError(Exception):
-    """What is in Redis belongs to another record than what is here."""
+class _NotComparableError(Exception):
+    """Why the numbers there cannot be held against those that are here."""
 
 
 class _UnusableError(Exception):

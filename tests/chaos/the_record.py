@@ -70,5 +70,3 @@ async def _recorded(database: str, project: str, environment: str) -> Recorded:
             return Recorded(generations, audited, faults)
     finally:
         await record.close()
-
-

@@ -121,7 +121,9 @@ class Host:
             connection.close()
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = until(lambda: (answer := self.manage("/status"))[0] == 200 and json.loads(answer[1]), "")
+        found: dict[str, Any] = until(
+            lambda: (answer := self.manage("/status"))[0] == 200 and json.loads(answer[1]), ""
+        )
         return found
 
     def metric(self, name: str) -> float:
@@ -328,7 +330,9 @@ def _new_key(tenants: Path, kind: str) -> str:
 
 
 @contextmanager
-def world(folder: Path, *arguments: str, redis: bool = False, postgres: bool = False, workers: int = 2) -> Iterator[World]:
+def world(
+    folder: Path, *arguments: str, redis: bool = False, postgres: bool = False, workers: int = 2
+) -> Iterator[World]:
     tenants, server_key, edge_key = tenants_folder(folder)
     with contextlib.ExitStack() as stack:
         its_redis = stack.enter_context(RedisServer()) if redis else None

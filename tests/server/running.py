@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +94,22 @@ class Running:
 @contextmanager
 def running(tenants: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
     log = tenants.with_name(f"{tenants.name}.log")
-    command = [sys.executable, "-m", "server.cli", "serve", "--json", "--tenants", str(tenants), "--port", "0"]
+    command = ["serve", "--tenants", str(tenants), "--port", "0"]
     command += ["--management-port", "0", "--poll-interval", "0.05", "--settle-time", "0.02", "--workers", "1"]
     command += ["--state", str(tenants.with_name(f"{tenants.name}.state")), *arguments]
+    with launched(command, log, cwd=tenants, env=env) as (addresses, process):
+        yield Running(addresses["data"], addresses["management"], process, log)
+
+
+@contextmanager
+def launched(
+    command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    """`burgee` with these arguments, once it has said where it listens."""
+    whole = [sys.executable, "-m", "server.cli", *command, "--json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     with log.open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=tenants)
+        process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=cwd)
     assert process.stdout is not None
     try:
         lines = b""
@@ -107,8 +117,7 @@ def running(tenants: Path, *arguments: str, env: Mapping[str, str] | None = None
             line = process.stdout.readline()
             assert line, f"the server did not start: {log.read_text()}"
             lines += line
-        addresses = json.loads(lines)
-        yield Running(addresses["data"], addresses["management"], process, log)
+        yield json.loads(lines), process
     finally:
         if process.poll() is None:
             process.terminate()

@@ -66,7 +66,7 @@ def test_a_page_has_a_sensible_size(server: Running, limit: str) -> None:
     assert server.manage(f"/status?limit={quote(limit)}").status == 400
 
 
-LABELS = {"route", "status", "why", "source", "outcome", "le", "version", "worker", "limit"}
+LABELS = {"route", "status", "why", "source", "outcome", "le", "version", "worker", "limit", "reason"}
 
 
 def test_metrics_name_no_tenant_and_are_all_documented(server: Running) -> None:

@@ -68,6 +68,7 @@ async def list_all(kind: Kind, call: Call[None, PageQuery]) -> Answer:
 
 async def get(kind: Kind, call: Call[None, None]) -> Answer:
     async with call.parts.record.look() as tx:
+        await _require_project(tx, call)
         row = found(await get_definition(tx, call.project, kind, call.path["key"]))
     return Answer(msgspec.Raw(row.body), etag=row.revision)
 

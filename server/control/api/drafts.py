@@ -100,7 +100,7 @@ async def list_all(call: Call[None, DraftsQuery]) -> Answer:
 
 async def get(call: Call[None, None]) -> Answer:
     async with call.parts.record.look() as tx:
-        draft = found(await get_draft(tx, call.environment, call.path["id"]))
+        draft = await _there(tx, call)
     return Answer(_view(draft), etag=draft.revision)
 
 
@@ -150,14 +150,20 @@ async def publish(call: Call[PublishDraft, Wait]) -> Answer:
 
 
 async def _matched(tx: Transaction, call: Call[Any, Any]) -> Draft:
-    draft = found(await get_draft(tx, call.environment, call.path["id"]))
+    draft = await _there(tx, call)
     call.require_match(draft.revision, _view(draft))
     return draft
 
 
 async def _again(tx: Transaction, call: Call[Any, Any]) -> Answer:
-    draft = found(await get_draft(tx, call.environment, call.path["id"]))
+    draft = await _there(tx, call)
     return Answer(_view(draft), etag=draft.revision)
+
+
+async def _there(tx: Transaction, call: Call[Any, Any]) -> Draft:
+    with as_problems():
+        await environment_row(tx, call.environment)
+    return found(await get_draft(tx, call.environment, call.path["id"]))
 
 
 def _view(draft: Draft) -> DraftView:

@@ -29,7 +29,7 @@ from server.record.history import Version, environment_row, list_versions
 
 class VersionView(msgspec.Struct, frozen=True, rename="camel"):
     version: int
-    kind: str  # publish, rollback, promote, kill, import
+    kind: str  # publish, rollback, promote, kill, import, restore
     origin: str
     document: str  # SHA-256
     snapshot: str  # digest

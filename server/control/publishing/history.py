@@ -19,7 +19,7 @@ from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.publish import Desk
 from server.control.publishing.refusals import ConflictError
 from server.record.database import Transaction
-from server.record.history import Version, get_version, list_versions
+from server.record.history import Version, environment_row, get_version, list_versions
 from server.record.versions import document_of, snapshot_of
 from server.types import EnvironmentId
 
@@ -124,6 +124,7 @@ def _answered(evaluation: Evaluation) -> Answered:
 
 async def _snapshot_at(desk: Desk, environment: EnvironmentId, number: int) -> bytes:
     async with desk.record.look() as tx:
+        await environment_row(tx, environment)
         version = await version_at(tx, environment, number)
         blob = await snapshot_of(tx, environment.project_id, version.snapshot)
         content = await document_at(tx, environment, number) if blob is None else b""

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -29,7 +26,7 @@ from server.record.tables import keys as key_rows
 from server.record.versions import Candidate, commit_version, next_version
 from server.types import EnvironmentId, KeyKind
 from tests.server.conftest import add_key
-from tests.server.running import BULK, PATIENCE, ROOT, Reply, Running, request_of, until
+from tests.server.running import BULK, Reply, Running, launched, request_of, until
 
 APP = EnvironmentId("acme", "app", "default")
 CONTEXT = {"context": {"targetingKey": "u-1"}}
@@ -155,33 +152,11 @@ def serving(folder: Path, *arguments: str, workers: int = 2) -> Iterator[Server]
     (tenants / "acme").mkdir(parents=True)
     (tenants / "acme" / "app.json").write_bytes(document("one"))
     key = add_key(tenants)
-    command = [sys.executable, "-m", "server.cli", "serve", "--json", "--import", str(tenants), "--state", str(state)]
-    command += ["--port", "0", "--management-port", "0", "--control-port", "0", "--workers", str(workers)]
-    command += ["--counts-interval", "0.2", *arguments]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=folder
-        )
-    assert process.stdout is not None
-    try:
-        lines = b""
-        while not lines.rstrip().endswith(b"}"):
-            line = process.stdout.readline()
-            assert line, f"the server did not start: {log.read_text()}"
-            lines += line
-        addresses = json.loads(lines)
-        server = Server(
-            Running(addresses["data"], addresses["management"], process, log), addresses["control"], state, key
-        )
+    command = ["serve", "--import", str(tenants), "--state", str(state), "--workers", str(workers)]
+    command += ["--port", "0", "--management-port", "0", "--control-port", "0", "--counts-interval", "0.2", *arguments]
+    with launched(command, log, cwd=folder) as (addresses, process):
+        running = Running(addresses["data"], addresses["management"], process, log)
+        server = Server(running, addresses["control"], state, key)
         until(lambda: server.ask() == ("1", "one"))
         server.seen.clear()
         yield server
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        process.stdout.close()

@@ -94,6 +94,8 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "webhook_delete": ("admin", "tenant"),
     "instance_audit": ("viewer", "instance"),
     "audit": ("viewer", "tenant"),
+    "hosts_list": ("viewer", "part"),
+    "status": ("viewer", "part"),
 }
 RANKS = [str(each) for each in Role]
 NOWHERE: Mapping[str, str] = {  # values for a path that nothing has

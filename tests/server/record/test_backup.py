@@ -19,6 +19,7 @@ from server.cli import main
 from server.record.audit import SYSTEM
 from server.record.backup import PASSING, back_up, kept_tables
 from server.record.backup_file import MAGIC, BackupError, Writer, read_header, read_rows, writing
+from server.record.canaries import Plan
 from server.record.database import EPOCH, Record, RecordError, begin_epoch, epoch_of, open_record
 from server.record.projects import listing, record_of
 from server.record.restore import Restored, restore
@@ -111,7 +112,7 @@ def test_a_restored_record_is_newer_than_what_hosts_have(database_url: str, back
         record = await open_record(database_url)
         done = await restore(record, backup)
         first = done.epoch * EPOCH + 1
-        assert done.epoch > 100_000 and done.environments == 2  # minutes since 2026; not that of a deleted project
+        assert done.epoch > 100_000 and done.versions == 2  # minutes since 2026; not that of a deleted project
         async with record.look() as tx:
             assert await epoch_of(tx) == done.epoch
             told = await record_of(tx, WEB)
@@ -142,26 +143,72 @@ def test_a_restored_record_is_newer_than_what_hosts_have(database_url: str, back
     asyncio.run(run())
 
 
-def test_what_was_held_is_held_at_what_was_live(tmp_path: Path, database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("held", "numbers"),
+    [
+        ({"pinned_version": 3}, (2, 1, 1)),  # newest, live, pinned; of the new epoch
+        ({"paused": True}, (2, 1, None)),
+        ({"paused": True, "live_version": 0}, (1, 0, None)),
+        ({"paused": True, "live_version": 2, "pinned_version": 3}, (3, 1, 2)),
+    ],
+)
+def test_what_was_held_is_held_at_what_was_live(
+    tmp_path: Path, url: str, held: dict[str, Any], numbers: tuple[int | None, ...]
+) -> None:
     async def run() -> None:
-        source = await open_migrated(f"sqlite:///{tmp_path}/source.db")
-        await fill(source)
-        async with source.change() as tx:
-            production = (environments.c.project == "web") & (environments.c.name == "production")
-            await tx.execute(update(environments).where(production).values(pinned_version=3))
-        await publish(source, PRODUCTION, "not live")
-        await back_up(source, tmp_path / "b")
-        await source.close()
-        record = await open_record(database_url)
-        done = await restore(record, tmp_path / "b")
+        record = await open_record(url)
+        await fill(record)
+        production = (environments.c.project == "web") & (environments.c.name == "production")
+        async with record.change() as tx:
+            await tx.execute(update(environments).where(production).values(**held))
+        await publish(record, PRODUCTION, "not live")
+        await back_up(record, tmp_path / "b")
+        done = await restore(record, tmp_path / "b", replace=True)
         async with record.look() as tx:
+            query = select(environments.c.version, environments.c.live_version, environments.c.pinned_version)
+            found = (await tx.execute(query.where(production))).one()
+            assert tuple(number and number - done.epoch * EPOCH for number in found) == numbers
+            for number, value in (
+                (found.version, "not live"),
+                (found.live_version, {2: "two"}.get(held.get("live_version", 3), "three")),
+            ):
+                digest = select(versions.c.snapshot).where(
+                    versions.c.number == number, versions.c.environment == "production"
+                )
+                blob = await snapshot_of(tx, WEB, await tx.scalar(digest) or "")
+                if number:
+                    assert blob is not None
+                    snapshot = Snapshot.from_bytes(blob)
+                    assert (snapshot.version, snapshot.evaluate("checkout", {}).value) == (number, value)
             told = await record_of(tx, WEB)
             assert told is not None
+            live = {each.name: each.version for each in told.environments}
+            assert live.get("production", 0) == found.live_version
+        await record.close()
+
+    asyncio.run(run())
+
+
+def test_a_canary_ends_with_what_was_live_for_most(url: str, tmp_path: Path) -> None:
+    async def run() -> None:
+        record = await open_record(url)
+        await fill(record)
+        async with record.look() as tx:
+            expected, number = await next_version(tx, PRODUCTION)
+        tried = candidate(PRODUCTION, number, "tried")
+        async with record.change() as tx:
+            plan = Plan(share=0.5, seconds=60)
+            await commit_version(tx, PRODUCTION, expected=expected, candidate=tried, by=ALICE, canary=plan)
+        await back_up(record, tmp_path / "b")
+        before = await rows_of(record)
+        await restore(record, tmp_path / "b", replace=True, keep_epoch=True)
+        assert await rows_of(record) == before and len(before["canaries"]) == 1
+        await restore(record, tmp_path / "b", replace=True)
+        async with record.look() as tx:
+            told = await record_of(tx, WEB)
+            assert told is not None and told.canaries == ()
             blob = await snapshot_of(tx, WEB, told.environments[0].digest)
             assert blob is not None and Snapshot.from_bytes(blob).evaluate("checkout", {}).value == "three"
-            query = select(environments.c.version, environments.c.live_version, environments.c.pinned_version)
-            first = done.epoch * EPOCH + 1
-            assert tuple((await tx.execute(query.where(production))).first() or ()) == (first,) * 3
         await record.close()
 
     asyncio.run(run())

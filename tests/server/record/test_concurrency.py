@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -11,14 +13,17 @@ from collections import Counter
 import pytest
 from sqlalchemy import select, update
 
-from server.record.audit import hash_of, note
+from server.record.audit import canonical, hash_of, note
 from server.record.database import Record, open_record
+from server.record.definitions import get_definition, put_definition
 from server.record.tables import audit, environments, projects, versions
+from server.record.verify import verify
 from server.record.versions import Candidate, StaleError, commit_version, next_version
 from server.types import EnvironmentId
 from tests.server.record.rows import ALICE, PRODUCTION, STAGING, add_environments, publish
 
 EDITORS = 500
+KILLS = 100 if os.environ.get("BURGEE_PROFILE") == "nightly" else 2
 
 SECOND_PROCESS = """
 import asyncio, sys
@@ -40,6 +45,22 @@ def blank(number: int, message: str) -> Candidate:
     content = message.encode()
     digest = hashlib.sha256(content).hexdigest()
     return Candidate(number, content, digest, content, digest, flags=1, message=message)
+
+
+ONE_THAT_IS_KILLED = """
+import asyncio, sys
+from server.record.database import open_record
+from tests.server.record.rows import PRODUCTION
+from tests.server.record.test_concurrency import edit
+
+async def run():
+    record = await open_record(sys.argv[1])
+    for number in range(100_000):
+        if await edit(record, PRODUCTION, f"{number}"):
+            print(number, flush=True)
+
+asyncio.run(run())
+"""
 
 
 async def edit(record: Record, environment: EnvironmentId, message: str) -> bool:
@@ -88,6 +109,41 @@ def test_of_500_editors_of_one_environment_none_is_lost(url: str) -> None:
     asyncio.run(run())
 
 
+def test_of_500_editors_of_one_flag_none_is_lost(url: str) -> None:
+    """Each counts one on from what it read."""
+
+    async def run() -> None:
+        record = await open_record(url)
+        project = PRODUCTION.project_id
+        async with record.change() as tx:
+            await add_environments(tx, PRODUCTION)
+            await put_definition(tx, project, "flag", "counter", b'{"n":0}', expected=None, by=ALICE)
+
+        async def count_on() -> bool:
+            async with record.look() as tx:
+                found = await get_definition(tx, project, "flag", "counter")
+            assert found is not None
+            body = canonical({"n": json.loads(found.body)["n"] + 1})
+            try:
+                async with record.change() as tx:
+                    await put_definition(tx, project, "flag", "counter", body, expected=found.revision, by=ALICE)
+            except StaleError:
+                return False
+            return True
+
+        outcomes = Counter(await asyncio.gather(*(count_on() for _ in range(EDITORS))))
+        assert outcomes[True] >= 1 and outcomes[False] >= 1 and outcomes.total() == EDITORS
+        async with record.look() as tx:
+            found = await get_definition(tx, project, "flag", "counter")
+        assert found is not None
+        assert json.loads(found.body)["n"] == outcomes[True]
+        assert found.revision == outcomes[True] + 1
+        assert not any(chain.broken for chain in await verify(record))
+        await record.close()
+
+    asyncio.run(run())
+
+
 def test_two_environments_of_a_project_are_published_at_once(url: str) -> None:
     """Each locks the row of its environment, then both the project's and the tenant's: no deadlock."""
 
@@ -126,7 +182,7 @@ def test_the_chain_of_what_belongs_to_no_tenant_has_many_writers(url: str) -> No
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_who_holds_one_environment_delays_no_other(url: str) -> None:
     async def run() -> None:
         record = await open_record(url)
@@ -143,7 +199,7 @@ def test_who_holds_one_environment_delays_no_other(url: str) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_two_processes_share_one_file(url: str) -> None:
     async def run() -> None:
         record = await open_record(url)
@@ -160,6 +216,33 @@ def test_two_processes_share_one_file(url: str) -> None:
             others = int(second.stdout.read())
         assert others >= 1 and wins >= 1
         await assert_whole(record, wins + others)
+        await record.close()
+
+    asyncio.run(run())
+
+
+def test_what_was_acknowledged_survives_its_process(url: str) -> None:
+    """Killed wherever it is: what it said is there, and there is no half of a change."""
+
+    async def run() -> None:
+        record = await open_record(url)
+        async with record.change() as tx:
+            await add_environments(tx, PRODUCTION)
+        acknowledged: list[str] = []
+        for _ in range(KILLS):
+            command = [sys.executable, "-c", ONE_THAT_IS_KILLED, url]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    acknowledged.append(line.strip())
+                    if len(acknowledged) % 10 == 0:
+                        process.kill()
+        async with record.look() as tx:
+            made = (await tx.scalars(select(versions.c.message).order_by(versions.c.number))).all()
+        found = iter(made)
+        assert all(each in found for each in acknowledged), "in the order of the acknowledgements"
+        assert len(acknowledged) >= 10 * KILLS
+        await assert_whole(record, len(made))
         await record.close()
 
     asyncio.run(run())

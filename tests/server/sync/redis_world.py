@@ -97,6 +97,7 @@ class Host:
     """What an agent has, but for its workers."""
 
     def __init__(self, state: Path) -> None:
+        state.mkdir(exist_ok=True)
         page = Page(1)
         self.installed: list[tuple[ProjectId, int]] = []
         self.files = SnapshotFiles(state)
