@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build serve test test-quick check bench bench-smoke bench-peers load tools nightly sanitize fmt clean
+.PHONY: help build serve test test-quick check bench bench-smoke bench-peers load tools nightly chaos sanitize fmt clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -97,6 +97,9 @@ tools: ## install what load and HTTP tests use from Debian: wrk, nginx, HAProxy
 
 nightly: build ## all tests, with 100 times as many generated cases
 	$(BIN)/python -m pytest -q --hypothesis-profile nightly
+
+chaos: build ## all faults, long: 1,000 publishes, 10,000 poisoned snapshots, outages of a minute
+	BURGEE_PROFILE=nightly $(BIN)/python -m pytest -q -s tests/chaos
 
 # The debug build lives in build/debug, beside a copy of the tests, so that no module of the checkout shadows it.
 SANITIZED := build/debug/tree

@@ -3,8 +3,8 @@
 with calling(address, key, history, callers=4):
     …                          whatever happens to the server meanwhile
 
-An evaluation is lost when it has no right answer within PATIENCE. A connection that breaks is a lost evaluation too, but
-while a worker is being killed on purpose: then it is asked again, and that worker's successor is another caller.
+An evaluation is lost when it has no right answer within PATIENCE. A connection that breaks is a lost evaluation too,
+but while a worker is being killed on purpose: then it is asked again, and who answers then is another caller.
 """
 
 from __future__ import annotations

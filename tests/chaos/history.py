@@ -54,7 +54,8 @@ class History:
     failed: list[str] = field(default_factory=list)  # evaluations without a right answer in time
     recorded: Mapping[int, int] = field(default_factory=dict)  # at the end: version -> generation, as the record has it
     audited: list[int] = field(default_factory=list)  # at the end: versions that the audit says were published
-    lost_with_the_backup: set[int] = field(default_factory=set)  # versions that a restored backup does not have
+    restored: bool = False  # a backup was
+    lost_with_the_backup: set[int] = field(default_factory=set)  # versions that it did not have
     served_at_the_end: list[Answer] = field(default_factory=list)  # one of each worker, after all has settled
 
 
@@ -74,13 +75,17 @@ def violations(history: History) -> list[str]:
     ]
 
 
+def _is_restored(version: int) -> bool:
+    """The first of an epoch is what was live in the backup, with its generation, and no row of its own in the audit."""
+    return version > EPOCH and version % EPOCH == 1
+
+
 def _not_dense(history: History) -> Iterator[str]:
     versions = sorted(history.recorded)
     if versions and versions[0] != 1:
         yield f"versions begin with {versions[0]}"
     for before, after in itertools.pairwise(versions):
-        begins_an_epoch = after // EPOCH > before // EPOCH and after % EPOCH == 1
-        if after != before + 1 and not (begins_an_epoch and history.lost_with_the_backup):
+        if after != before + 1 and not (_is_restored(after) and history.restored):
             yield f"versions jump from {before} to {after}"
 
 
@@ -92,7 +97,9 @@ def _lost(history: History) -> Iterator[str]:
         if history.recorded.get(each.version or 0) != each.generation:
             yield f"generation {each.generation} was acknowledged as version {each.version} and is not in the record"
     asked = {each.generation for each in history.published}
-    for generation, times in Counter(history.recorded.values()).items():
+    for generation, times in Counter(
+        generation for version, generation in history.recorded.items() if not _is_restored(version)
+    ).items():
         if times > 1:
             yield f"generation {generation} is in the record {times} times"
         if generation not in asked:
@@ -105,7 +112,7 @@ def _half_applied(history: History) -> Iterator[str]:
     for version in sorted(history.recorded.keys() | audited.keys()):
         if version not in history.recorded:
             yield f"version {version} is in the audit and not in the record"
-        elif audited[version] != 1:
+        elif audited[version] != 1 and not _is_restored(version):
             yield f"version {version} is in the audit {audited[version]} times"
 
 
@@ -113,15 +120,16 @@ def _out_of_order(history: History) -> Iterator[str]:
     """There is one publisher, who waits for each answer: a later version never has an older generation."""
     rows = sorted(history.recorded.items())
     for (_, before), (version, after) in itertools.pairwise(rows):
-        if after <= before:
+        if after < before or (after == before and not _is_restored(version)):
             yield f"version {version} has generation {after}, after {before}"
 
 
 def _wrong(history: History) -> Iterator[str]:
-    acknowledged = {each.version: each.generation for each in history.published if each.version is not None}
+    lost = {
+        (each.version, each.generation) for each in history.published if each.version in history.lost_with_the_backup
+    }
     for each in history.answers:
-        known = acknowledged if each.version in history.lost_with_the_backup else history.recorded
-        if known.get(each.version) != each.generation:
+        if history.recorded.get(each.version) != each.generation and (each.version, each.generation) not in lost:
             yield f"caller {each.caller} got generation {each.generation} as version {each.version}"
 
 

@@ -3,8 +3,8 @@
     with Publisher(address, key, published).publishing():
         …                                  published: [Publish(1, …, version=1), Publish(2, …, version=2), …]
 
-An answer that is none (a connection that broke, a 503, a time-out) says nothing of whether it happened: the same request
-is sent again, with the same Idempotency-Key, until there is one. So each generation is published exactly once.
+A connection that broke, a 503 or a time-out says nothing of whether it happened: the same request is sent again, with
+the same Idempotency-Key, until there is an answer. So each generation is published exactly once.
 """
 
 from __future__ import annotations

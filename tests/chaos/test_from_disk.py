@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pytest
 from tests.chaos.callers import Caller
 from tests.chaos.generations import asked
 from tests.chaos.history import History, violations
-from tests.chaos.world import World, probe, scaled, until, world
+from tests.chaos.relay import relay
+from tests.chaos.world import Host, World, free_port, probe, scaled, until
 from tests.server.running import Reply, request_of
 
 
-def ask(it: World, path: str, body: bytes, host: int = -1) -> Reply:
-    name, port = it.hosts[host].data_address
-    headers = {"Authorization": f"Bearer {it.server_key}", "Content-Type": "application/json"}
+def ask(host: Host, key: str, path: str, body: bytes) -> Reply:
+    name, port = host.data_address
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     return request_of(f"http://{name}:{port}", "POST", path, body, headers)
 
 
@@ -30,46 +32,54 @@ QUESTIONS = {
 }
 
 
-def test_a_cold_start_with_nothing_is_503_until_there_is_something(tmp_path: Path) -> None:
-    """The control plane is up and cannot reach its database, the other host cannot reach a control plane."""
-    with world(tmp_path) as it:
-        it.near.stop()
-        far = it.host("far", workers=1)
-        it.hosts.append(far)
-        far.start(ready=False)
-        try:
-            until(lambda: far.manage("/healthz")[0] == 200, "the agent answers")
-            deadline = time.monotonic() + scaled(2, 20)
-            while time.monotonic() < deadline:
+def test_a_cold_start_with_nothing_is_503_until_there_is_something(embedded: World) -> None:
+    """One whose upstream is away, and a control plane whose database is."""
+    it = embedded
+    port = free_port()
+    far = it.host("cold", upstream=f"http://127.0.0.1:{port}", workers=1)
+    arguments = ("--database", "postgresql://nobody@127.0.0.1:9/nothing", "--control-port", str(free_port()))
+    with_control = Host("cold-control", it.folder / "cold-control", arguments, workers=1)
+    try:
+        for host in (far, with_control):
+            host.start(ready=False)
+        for host in (far, with_control):
+            until(lambda host=host: host.manage("/healthz")[0] == 200, "the agent answers")  # type: ignore[misc]
+        deadline = time.monotonic() + scaled(2, 20)
+        while time.monotonic() < deadline:
+            for host in (far, with_control):
                 for path, body in QUESTIONS.items():
-                    reply = ask(it, path, body)
+                    reply = ask(host, it.server_key, path, body)
                     assert reply.status == 503 and reply.headers["retry-after"], (path, reply)
-                assert far.manage("/readyz")[0] == 503
-            it.near.start()
-            until(lambda: ask(it, "/v1/evaluate", asked(1)).status == 200, "far serves")
-            assert {ask(it, path, body).status for path, body in QUESTIONS.items()} == {200}
-        finally:
-            far.stop()
+                assert host.manage("/readyz")[0] == 503
+        with relay(it.control_port, ("127.0.0.1", port)):
+            until(lambda: ask(far, it.server_key, "/v1/evaluate", asked(1)).status == 200, "far serves")
+            assert {ask(far, it.server_key, path, body).status for path, body in QUESTIONS.items()} == {200}
+    finally:
+        far.stop()
+        with_control.stop()
 
 
-def test_all_is_down_and_each_worker_is_killed_in_turn(tmp_path: Path) -> None:
-    with world(tmp_path, redis=True, postgres=True) as it:
-        assert it.redis and it.postgres
-        far = it.host("far", "--redis", it.redis.url)
-        with it.started(far):
-            with it.run() as history:
-                time.sleep(1)
-            assert violations(history) == []
-            it.hosts.remove(it.near)
-            with it.run(publishing=False) as history:
-                it.near.kill()
-                it.redis.kill()
+def test_all_is_down_and_each_worker_is_killed_in_turn(through_redis: World) -> None:
+    it = through_redis
+    assert it.redis and it.postgres
+    far = it.host("alone", "--redis", it.redis.url)
+    with it.started(far):
+        with it.run() as history:
+            time.sleep(0.5)
+        assert violations(history) == []
+        it.hosts.remove(it.near)
+        it.near.kill()
+        it.redis.kill()
+        try:
+            with it.run(publishing=False, callers=4) as history:
                 for _ in range(scaled(1, 10)):
                     for number in range(far.workers):
                         with it.killing():
                             far.kill_worker(number)
                     far.kill_slot("burgee-agent")
-                time.sleep(0.5)
+                it.postgres.kill()
+                time.sleep(scaled(1, 60))
+                it.postgres.start()  # for a look at the record
             assert violations(history) == []
             print(f"\neach worker killed: the longest evaluation took {max(c.longest for c in it.callers):.2f} s")
             far.kill()
@@ -78,17 +88,18 @@ def test_all_is_down_and_each_worker_is_killed_in_turn(tmp_path: Path) -> None:
             until(lambda: probe(far, it.server_key), "served from disk")
             print(f"started again with everything down: all workers answer after {time.monotonic() - since:.2f} s")
             with it.run(publishing=False) as history:
-                time.sleep(1)
+                time.sleep(0.5)
             assert violations(history) == []
-            it.hosts.append(it.near)
+        finally:
             it.redis.start()
             it.near.start()
-            with it.run() as history:
-                time.sleep(1)
-            assert violations(history) == []
+            it.hosts.insert(0, it.near)
+        with it.run() as history:
+            time.sleep(0.5)
+        assert violations(history) == []
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "torn": lambda content: content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
     "flipped": lambda content: content[:300] + bytes([content[300] ^ 1]) + content[301:],
     "truncated": lambda content: content[:-100],
@@ -112,6 +123,7 @@ def damage(state: Path, how: str) -> int:
 def test_a_damaged_snapshot_is_fetched_again(embedded: World, how: str) -> None:
     """While it is served nobody notices. A worker that begins with it refuses, and has a good one in a moment."""
     (far,) = (each for each in embedded.hosts if each.name == "far")
+    until(lambda: probe(far, embedded.server_key), "it is served")
     with embedded.run(publishing=False) as history:
         assert damage(far.state, how)
         time.sleep(0.3)
@@ -130,7 +142,7 @@ def test_a_damaged_snapshot_is_fetched_again(embedded: World, how: str) -> None:
 
 
 @contextmanager
-def small_disk(path: Path, size: str = "2m") -> Iterator[None]:
+def small_disk(path: Path, size: str = "16m") -> Iterator[None]:
     path.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -147,13 +159,9 @@ def test_a_full_disk_delays_and_breaks_nothing(embedded: World) -> None:
         ballast = host.state / "ballast"
         with embedded.run() as history:
             time.sleep(0.5)
-            with ballast.open("wb") as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                        file.flush()
-                except OSError:
-                    pass
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
             until(lambda: host.metric("burgee_sync_refused_total") or _complains(host.status()), "it says so")
             time.sleep(scaled(1, 60))
             with embedded.killing():

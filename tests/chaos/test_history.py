@@ -45,17 +45,20 @@ def test_what_was_never_acknowledged_may_have_happened() -> None:
 
 
 def test_what_a_restored_backup_lost_was_served_and_is_not_in_the_record() -> None:
+    """It begins with what was live in the backup, as the first version of its epoch."""
     restored = replace(
         GOOD,
+        restored=True,
         lost_with_the_backup={3},
-        recorded={1: 1, 2: 2, RESTORED: 5},
-        audited=[1, 2, RESTORED],
-        published=[*GOOD.published, Publish(5, 9.0, 9.1, RESTORED)],
-        served_at_the_end=[Answer(0, 9.5, 9.6, 5, RESTORED, "a")],
+        recorded={1: 1, 2: 2, RESTORED: 2, RESTORED + 1: 5},
+        audited=[1, 2, RESTORED + 1],
+        published=[*GOOD.published, Publish(5, 9.0, 9.1, RESTORED + 1)],
+        served_at_the_end=[Answer(0, 9.5, 9.6, 5, RESTORED + 1, "a")],
     )
     assert violations(restored) == []
-    assert any("jump" in each for each in violations(replace(restored, lost_with_the_backup=set())))
+    assert any("jump" in each for each in violations(replace(restored, restored=False)))
     assert any("jump" in each for each in violations(replace(restored, recorded={1: 1, 2: 2, RESTORED + 1: 5})))
+    assert any("after 2" in each for each in violations(replace(restored, recorded={1: 1, 2: 2, RESTORED: 1})))
     wrong = replace(restored, answers=[*GOOD.answers, Answer(0, 7.2, 7.3, 2, 3, "a")])
     assert any("got generation 2 as version 3" in each for each in violations(wrong))
 

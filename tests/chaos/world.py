@@ -42,7 +42,6 @@ from tests.services import PostgresServer, RedisServer
 NIGHTLY = os.environ.get("BURGEE_PROFILE") == "nightly"
 PATIENCE = 90.0  # seconds until something that must happen is given up; never a measure of speed
 TENANT, PROJECT, ENVIRONMENT = "shop", "web", "production"
-DATA_PLANE, MANAGEMENT = "127.0.0.1", "127.0.0.1"
 
 
 def scaled(quick: int, long: int) -> int:
@@ -194,6 +193,7 @@ class World:
     postgres: PostgresServer | None = None
     hosts: list[Host] = field(default_factory=list)  # that are called and must converge
     published: list[Publish] = field(default_factory=list)  # since the record began
+    restored: bool = False
     lost_with_the_backup: set[int] = field(default_factory=set)
     callers: list[Caller] = field(default_factory=list)
 
@@ -230,7 +230,9 @@ class World:
     @contextmanager
     def run(self, *, publishing: bool = True, callers: int = 2) -> Iterator[History]:
         """Publishes and evaluations go on within; afterwards all settles, and what was recorded is in the history."""
-        history = History(published=self.published, lost_with_the_backup=self.lost_with_the_backup)
+        history = History(
+            published=self.published, restored=self.restored, lost_with_the_backup=self.lost_with_the_backup
+        )
         publisher = self.publisher() if publishing else None
         with contextlib.ExitStack() as stack:
             self.callers = []
@@ -247,7 +249,7 @@ class World:
             self.settle(history, last=True)
         now = recorded(self.database, f"{TENANT}/{PROJECT}", ENVIRONMENT)
         assert now.audit_faults == [], now.audit_faults
-        history.recorded, history.audited = now.generations, now.audited
+        history.recorded, history.audited, history.restored = now.generations, now.audited, self.restored
 
     @contextmanager
     def killing(self) -> Iterator[None]:
@@ -291,7 +293,7 @@ def recorded_newest(it: World) -> int:
 
 
 def probe(host: Host, key: str) -> list[Answer] | None:
-    """One answer over each of many connections, so of every worker, but for a chance of one in thousands. None: not so."""
+    """One answer over each of many connections, so of every worker, but by rare chance. None: not all answer."""
     history = History()
     caller = Caller(host.data_address, key, history, host.name)
     caller.killing.set()
