@@ -112,10 +112,10 @@ class Store:
             msgspec.structs.replace(old, keys=tuple(held.values()), origins=dict(origins or {}), sources=sources)
         )
 
-    def install_record(self, record: ProjectRecord, *, again: bool = False) -> None:
+    def install_record(self, record: ProjectRecord) -> None:
         """Replace all of a project at once, as its source gives it. Of one that is gone only its number stays.
 
-        `again`: workers are told though it is the same; a file of it is another.
+        Workers are told of one that is the same too: a file of it was mended.
         """
         for each in self.record(record.id).keys:
             self._holders.pop(each.digest, None)

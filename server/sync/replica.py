@@ -205,7 +205,7 @@ class Replica:
             if ours and number > ours + 1:
                 self._metrics.sync_gaps.inc()
             before = self._store.record(project)
-            self._store.install_record(record, again=damaged)
+            self._store.install_record(record)
             self._damaged.discard(project)
             self._refused.pop((source, project), None)
             await self._committed()

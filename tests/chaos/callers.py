@@ -32,7 +32,7 @@ class Caller:
     key: str
     history: History
     host: str = ""
-    pause: float = 0.01  # seconds between two requests
+    pause: float = 0.02  # seconds between two requests
     number: int = field(default_factory=lambda: next(_numbers))
     likely: int = 0
     killing: threading.Event = field(default_factory=threading.Event)  # a worker is being killed on purpose

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from server.cli import main
 from tests.chaos.history import violations
+from tests.chaos.host import until
 from tests.chaos.the_record import recorded
-from tests.chaos.world import World, probe, until, world
-from tests.server.running import ROOT
+from tests.chaos.world import World, probe, world
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +24,19 @@ def losing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def burgee(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "server.cli", *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, f"{arguments}: {done.output}"
 
 
 def lose_what_came_after_a_backup(it: World, file: Path, *options: str) -> int:
     """Published, backed up, published, restored. The newest version that hosts have."""
-    with it.run() as history:
-        time.sleep(1)
     burgee("backup", str(file), "--database", it.database)
     with it.run() as history:
         before = len(history.published)
         until(lambda: len(history.published) > before + 3, "publishes that the backup does not have")
     assert violations(history) == []
     newest = it.newest()
-    it.near.stop()
+    it.near.kill()
     it.hosts.remove(it.near)
     burgee("restore", str(file), "--database", it.database, "--replace", *options)
     kept = recorded(it.database, "shop/web", "production").generations

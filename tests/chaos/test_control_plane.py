@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from tests.chaos.history import violations
-from tests.chaos.world import World, scaled, until
+from tests.chaos.host import scaled, until
+from tests.chaos.world import World
 
-PUBLISHES = scaled(30, 1000)
+PUBLISHES = scaled(20, 1000)
 KILLS = scaled(3, 10)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from tests.chaos.world import World, scaled
+from tests.chaos.host import scaled
+from tests.chaos.world import World
 
 EDITORS = scaled(60, 500)
 FLAGS = scaled(6, 20)

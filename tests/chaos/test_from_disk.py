@@ -14,8 +14,9 @@ import pytest
 from tests.chaos.callers import Caller
 from tests.chaos.generations import asked
 from tests.chaos.history import History, violations
+from tests.chaos.host import Host, free_port, scaled, until
 from tests.chaos.relay import relay
-from tests.chaos.world import Host, World, free_port, probe, scaled, until
+from tests.chaos.world import World, probe
 from tests.server.running import Reply, request_of
 
 

@@ -6,7 +6,8 @@ import shutil
 import time
 
 from tests.chaos.generations import asked
-from tests.chaos.world import World, until
+from tests.chaos.host import until
+from tests.chaos.world import World
 from tests.server.running import request_of
 
 KEYS = "/api/v1/tenants/shop/keys"

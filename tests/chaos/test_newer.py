@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from tests.chaos.history import violations
+from tests.chaos.host import until
 from tests.chaos.relay import relay
-from tests.chaos.world import World, probe, until
+from tests.chaos.world import World, probe
 
 
 def test_a_host_beside_a_newer_control_plane(embedded: World) -> None:

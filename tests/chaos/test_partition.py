@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.chaos.history import violations
+from tests.chaos.host import scaled
 from tests.chaos.relay import relay
-from tests.chaos.world import World, scaled
+from tests.chaos.world import World
 
 FAR = "burgee-far"
 CALLERS, CONTROL = ("10.203.1.1", "10.203.1.2"), ("10.203.2.1", "10.203.2.2")  # here and there: two cables

@@ -18,7 +18,8 @@ from server.sync.messages import decode_record, encode_record
 from server.sync.redis_keys import DOORBELL, LISTING, record_key, snapshot_key
 from server.types import ProjectId
 from tests.chaos.history import violations
-from tests.chaos.world import Host, World, scaled, until
+from tests.chaos.host import Host, scaled, until
+from tests.chaos.world import World
 
 MUTANTS = scaled(300, 10_000)
 AT_ONCE = 25

@@ -14,7 +14,8 @@ import pytest
 from redis import Redis
 
 from tests.chaos.history import violations
-from tests.chaos.world import World, scaled, until
+from tests.chaos.host import scaled, until
+from tests.chaos.world import World
 from tests.services import RedisServer
 
 SECONDS = scaled(1, 60)  # of each fault

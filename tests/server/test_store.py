@@ -48,6 +48,16 @@ def names_of(store: Store, project: ProjectId) -> list[str]:
     return [each.name for each in store.record(project).environments]
 
 
+def test_a_record_that_is_the_same_is_told_again_where_a_file_was_mended(
+    store: Store, records: list[ProjectRecord]
+) -> None:
+    record = ProjectRecord("acme", "app", (Published("a", 1, "00", 1, 1, 0.0),), version=1)
+    store.install_record(record)
+    assert records == [record]
+    store.install_record(record)
+    assert records == [record, record]
+
+
 def test_installing_replaces_a_project_and_no_other(store: Store, records: list[ProjectRecord]) -> None:
     for project in (APP, OTHER):
         install(store, project, "a", "b")
