@@ -60,6 +60,7 @@ class Server:
     data: str
     management: str
     pid: int
+    control: str = ""  # where there is a control plane
 
     @property
     def port(self) -> int:
@@ -133,12 +134,19 @@ def _memory(pid: int) -> int:
 @contextmanager
 def serving(tenants: Path, *options: str, log: Path | None = None) -> Iterator[Server]:
     """`burgee serve` on that folder, ready, its state beside it; stopped by its process id, whatever happens."""
-    command = [sys.executable, "-m", "server.cli", "serve", "--json", "--tenants", str(tenants), "--port", "0"]
-    command += ["--management-port", "0", "--state", str(tenants.with_name("state")), *options]
+    with burgee("serve", tenants.with_name("state"), "--tenants", str(tenants), *options, log=log) as server:
+        yield server
+
+
+@contextmanager
+def burgee(command_name: str, state: Path, *options: str, log: Path | None = None) -> Iterator[Server]:
+    """`burgee serve` or `burgee edge` with these options, as `serving`."""
+    command = [sys.executable, "-m", "server.cli", command_name, "--json", "--state", str(state), "--port", "0"]
+    command += ["--management-port", "0", *options]
     with (
         (log or Path(os.devnull)).open("wb") as errors,
         _stopped_after(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=_environment(), cwd=tenants)
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=_environment(), cwd=state.parent)
         ) as process,
     ):
         try:
@@ -146,7 +154,7 @@ def serving(tenants: Path, *options: str, log: Path | None = None) -> Iterator[S
         except ValueError:
             said = log.read_text(errors="replace").strip() if log else "(no log was asked for)"
             raise Unavailable(f"the server did not start: {' '.join(command)}\n{said}") from None
-        server = Server(addresses["data"], addresses["management"], process.pid)
+        server = Server(addresses["data"], addresses["management"], process.pid, addresses.get("control", ""))
         _until_ready(server, process)
         yield server
 

@@ -1,7 +1,7 @@
 """The command `burgee`. One file per subcommand, under commands/.
 
 Exit codes: 0 done; 1 the document, snapshot or answer has errors; 2 wrong usage; 3 a control plane refuses, or cannot
-be reached.
+be reached; 4 `--wait`: not every host has it yet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A plan, done: what is missing is made, the working copy replaced, environments published, keys given, in this order.
 
-    carry_out(control, plan, standing, message="…")        {"production": 18}
+    carry_out(control, plan, standing, versions, message="…")        versions == {"production": 18}
 
 What somebody else changed since the plan was made is not overwritten: the working copy and each environment are
 replaced only as they were seen (If-Match).
@@ -16,8 +16,8 @@ from server.client.standing import Standing, environment_path, project_path
 from server.types import ProjectId
 
 
-def carry_out(control: Control, plan: Plan, standing: Standing, *, message: str) -> dict[str, int]:
-    """The versions that were published, by environment. Raises ControlError: what was done until then stays."""
+def carry_out(control: Control, plan: Plan, standing: Standing, versions: dict[str, int], *, message: str) -> None:
+    """`versions` gets those that are published, by environment. Raises ControlError: what was done until then stays."""
     here = project_path(plan.project)
     if plan.make_tenant:
         _make(control, "/tenants", plan.project.tenant)
@@ -35,11 +35,9 @@ def carry_out(control: Control, plan: Plan, standing: Standing, *, message: str)
         path = environment_path(plan.project, name)
         control.patch(path, {"settings": {"origins": listed}}, etag=control.get(path).etag)
     change_keys(control, plan.project, plan.keys)
-    versions = {}
     for name in plan.publish:
         there = standing.environments.get(name)
         versions[name] = publish(control, plan.project, name, there.version if there else 0, message)
-    return versions
 
 
 def publish(control: Control, project: ProjectId, environment: str, version: int, message: str) -> int:

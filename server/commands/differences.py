@@ -15,15 +15,21 @@ import msgspec
 from msgspec import UNSET
 
 from rules_compiler.diagnostics import shown
-from server.commands.output import out
+from server.commands.output import counted, out
 from server.control.publishing.diff import Change, MemberChange
 
 SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 WIDTH = 60  # characters of a value
+MANY = 10  # of a project that is new, all is: then they are counted
 
 
 def print_changes(changes: Sequence[Change]) -> None:
     console = out()
+    if len(changes) > MANY and all(each.what == "added" for each in changes):
+        flags = sum(each.kind == "flag" for each in changes)
+        counts = (counted(flags, "flag"), counted(len(changes) - flags, "segment"))
+        console.print(f"  + {', '.join(counts)}", markup=False, style="green")
+        return
     for each in changes:
         sign, color = SIGNS[each.what]
         kind = "" if each.kind == "flag" else f"{each.kind} "

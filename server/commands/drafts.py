@@ -113,6 +113,16 @@ def schedule_draft(environment: EnvironmentId, draft: str, at: int, as_json: boo
         _do(control, environment, draft, "schedule", {"publishAt": when}, as_json=as_json)
 
 
+@drafts_group.command("unschedule")
+@environment_argument
+@_draft
+@asks_control
+def unschedule_draft(environment: EnvironmentId, draft: str, as_json: bool) -> None:
+    """Do not publish a scheduled draft by itself."""
+    with asking(as_json=as_json) as control:
+        _do(control, environment, draft, "unschedule", None, as_json=as_json)
+
+
 @drafts_group.command("withdraw")
 @environment_argument
 @_draft

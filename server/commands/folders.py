@@ -81,23 +81,28 @@ def _one(
     prune: bool,
     keys: bool,
     dry_run: bool,
-) -> tuple[dict[str, Any], Plan]:
-    standing = standing_of(control, project.id, keys=keys)
-    plan = plan_for(project, standing, prune=prune, publish=publish, keys=keys)
-    row: dict[str, Any] = {**plan.as_json(), "changed": bool(plan)}
-    if plan and not dry_run:
-        try:
-            row["versions"] = carry_out(control, plan, standing, message=message)
-        except RefusedError as error:
-            row |= {"error": str(error), "problem": error.problem, "diagnostics": error.diagnostics}
+) -> tuple[dict[str, Any], Plan | None]:
+    row: dict[str, Any] = {"project": str(project.id), "changed": False}
+    plan = None
+    try:
+        standing = standing_of(control, project.id, keys=keys)
+        plan = plan_for(project, standing, prune=prune, publish=publish, keys=keys)
+        row |= {**plan.as_json(), "changed": bool(plan)}
+        if plan and not dry_run:
+            row["versions"] = {}
+            carry_out(control, plan, standing, row["versions"], message=message)
+    except RefusedError as error:
+        row |= {"error": str(error), "problem": error.problem, "diagnostics": error.diagnostics}
     return row, plan
 
 
-def _say(row: dict[str, Any], plan: Plan, *, dry_run: bool) -> None:
+def _say(row: dict[str, Any], plan: Plan | None, *, dry_run: bool) -> None:
     if "error" in row:
-        print_diagnostics(str(plan.project), row["diagnostics"])
-        err().print(f"error: {plan.project}: {row['error']}", markup=False, style="red")
-    else:
+        for name, version in row.get("versions", {}).items():
+            out().print(f"{row['project']}/{name}: version {version}", markup=False, style="bold")
+        print_diagnostics(row["project"], row["diagnostics"])
+        err().print(f"error: {row['project']}: {row['error']}", markup=False, style="red")
+    elif plan is not None:
         print_plan(plan, row.get("versions", {}) if not dry_run else None)
 
 
@@ -116,7 +121,8 @@ def print_plan(plan: Plan, done: dict[str, int] | None = None) -> None:
     for name in plan.origins:
         console.print(f"{plan.project}/{name}: origins", markup=False)
     if plan.keys:
-        what = f"{counted(len(plan.keys.give), 'key')} given, {len(plan.keys.revoke)} revoked"
+        given, revoked = ("to give", "to revoke") if done is None else ("given", "revoked")
+        what = f"{counted(len(plan.keys.give), 'key')} {given}, {len(plan.keys.revoke)} {revoked}"
         console.print(f"{plan.project}: {what}", markup=False)
     for name, changes in plan.waits.items():
         what = f"{counted(len(changes), 'change')} not published" if changes else "nothing is published"

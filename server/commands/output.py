@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn, TextIO
@@ -17,6 +18,8 @@ from server.diagnostics import line_of, summary_of
 
 PIPED_WIDTH = 1000  # characters
 COLORS = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+_FRACTION = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+Z$")  # of a second, of a moment: for nobody to read
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value, and nothing else.")
 
@@ -69,5 +72,13 @@ def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """On stdout; nothing in a cell means anything to rich."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text(_cell(each)) for each in row))
     out().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return _FRACTION.sub(r"\1Z", str(value))

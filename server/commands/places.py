@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from server.client.control import path_of
@@ -125,20 +123,12 @@ def _list(path: str, columns: tuple[str, ...], *, as_json: bool) -> None:
     elif not items:
         err().print("there is none", markup=False)
     else:
-        print_table((_words(each) for each in columns), ((_cell(item.get(name)) for name in columns) for item in items))
+        print_table((_words(each) for each in columns), ((item.get(name) for name in columns) for item in items))
 
 
 def _words(member: str) -> str:
     """`liveVersion` as people write it: `live version`."""
     return "".join(f" {each.lower()}" if each.isupper() else each for each in member)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
 
 
 def _create(path: str, what: str, name: str, body: dict[str, str], *, as_json: bool) -> None:

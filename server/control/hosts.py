@@ -187,6 +187,7 @@ class Hosts:
         for name in self._hosts.keys() - moments.keys() - self._unstored:
             if self._hosts[name].silent:
                 del self._hosts[name]
+                self._heard.pop(name, None)
 
 
 def _decode(body: str) -> Stored | None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from server.control.api.values import moment_of
 from server.control.webhook_addresses import Network
@@ -70,23 +71,22 @@ class Webhooks:
 
     async def look(self) -> None:
         """Tells what is new, of all tenants that have webhooks."""
-        newest = select(tenants.c.name, tenants.c.audit_number).where(tenants.c.name.in_(select(webhooks.c.tenant)))
         async with self._record.look() as tx:
-            found = {row.name: row.audit_number for row in await tx.execute(newest)}
-        if found == self._seen:
-            return
+            if await _newest(tx) == self._seen:
+                return
         async with self._record.change() as tx:
-            calls = await self._claim(tx, found)
+            found, calls = await self._claim(tx)
         self._seen = found
         for tenant, each in calls:
             self._begin(tenant, each)
 
-    async def _claim(self, tx: Transaction, found: dict[str, int]) -> list[tuple[str, Call]]:
+    async def _claim(self, tx: Transaction) -> tuple[dict[str, int], list[tuple[str, Call]]]:
         """INVARIANT: told numbers move with the reading of the rows, so of two control planes one gets a row."""
-        if await value_of(tx, _TOLD) is None:
-            await put_value(tx, _TOLD, {})
+        make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+        await tx.execute(make(instance).values(name=_TOLD, value="{}").on_conflict_do_nothing())
         await tx.execute(select(instance.c.name).where(instance.c.name == _TOLD).with_for_update())
         told: dict[str, int] = await value_of(tx, _TOLD)
+        found = await _newest(tx)  # after the lock: what another control plane told is not new
         calls: list[tuple[str, Call]] = []
         for tenant, number in found.items():
             after = told.get(tenant)
@@ -96,7 +96,7 @@ class Webhooks:
             if after < number:
                 calls += await self._calls_of(tx, tenant, after, number)
         await put_value(tx, _TOLD, {name: max(number, told.get(name, 0)) for name, number in found.items()})
-        return calls
+        return found, calls
 
     async def _calls_of(self, tx: Transaction, tenant: str, after: int, last: int) -> list[tuple[str, Call]]:
         hooks = (await tx.execute(select(webhooks).where(webhooks.c.tenant == tenant))).all()
@@ -142,6 +142,12 @@ class Webhooks:
             if not self._waiting[tenant]:
                 del self._waiting[tenant]
                 self._of.pop(tenant, None)
+
+
+async def _newest(tx: Transaction) -> dict[str, int]:
+    """The number of the last audit row of each tenant that has webhooks."""
+    some = select(tenants.c.name, tenants.c.audit_number).where(tenants.c.name.in_(select(webhooks.c.tenant)))
+    return {row.name: row.audit_number for row in await tx.execute(some)}
 
 
 def _body(row: Any) -> bytes:

@@ -36,6 +36,7 @@ from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.processes.inherited import LEAVE, leave_with
 from server.record.database import Record, RecordUnavailableError
+from server.record.outbox import forget_old
 from server.record.schema import open_migrated
 from server.settings import Settings
 from server.shared.page import Block
@@ -140,6 +141,8 @@ async def _act(
                 redis = RedisClient(parse_address(settings.redis))
                 stack.push_async_callback(redis.close)
                 tasks.create_task(RedisRelay(record, feed, redis, registry).run())
+            else:
+                tasks.create_task(forget_old(record))
             tasks.create_task(hosts.run())
             tasks.create_task(canaries.run())
             tasks.create_task(Webhooks(record, allowed(settings.webhook_allow)).run())

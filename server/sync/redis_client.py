@@ -246,6 +246,13 @@ _WHY: Final = (
 )
 
 
+def go_on() -> None:
+    """Raises CancelledError in a task that was cancelled while something beneath it took that for a failure."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Attempts:
     """How soon to try again what fails, and how often to say so.
 

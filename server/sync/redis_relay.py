@@ -33,7 +33,7 @@ from server.record.projects import listing, record_of
 from server.record.tables import snapshots
 from server.state.records import ProjectRecord
 from server.sync.messages import encode_record
-from server.sync.redis_client import FAILURES, Attempts, RedisClient, why
+from server.sync.redis_client import FAILURES, Attempts, RedisClient, go_on, why
 from server.sync.redis_keys import (
     CHANGES,
     CHANGES_KEPT,
@@ -160,8 +160,11 @@ class RedisRelay:
         if not self._id:
             async with self._record.change() as tx:
                 self._id = await identify(tx)
-        await self._redis.ask("SET", OWNER, self._id, "NX")
-        if await self._redis.ask("GET", OWNER) != self._id.encode():
+        owner = await self._redis.ask("GET", OWNER)
+        if owner is None:
+            await self._redis.ask("SET", OWNER, self._id, "NX")
+            owner = await self._redis.ask("GET", OWNER)
+        if owner != self._id.encode():
             raise RecordError(
                 "Redis belongs to another record "
                 f"(hint: if that one is gone for good, delete what begins with `burgee:`; `{OWNER}` says whose it is)"
@@ -206,9 +209,10 @@ class RedisRelay:
 
     async def _announce(self, records: list[ProjectRecord]) -> None:
         pairs = [word for each in records for word in (str(each.id), str(each.version))]
-        raised = await self._redis.ask("EVAL", RAISE_LISTING, 1, LISTING, *pairs)
+        raised, *_ = await asyncio.gather(
+            self._redis.ask("EVAL", RAISE_LISTING, 1, LISTING, *pairs), *(self._note(each) for each in records)
+        )
         self._writes.labels("listing").inc(raised)
-        await asyncio.gather(*(self._note(each) for each in records))
         await asyncio.gather(*(self._redis.ask("PUBLISH", DOORBELL, f"{each.id} {each.version}") for each in records))
         self._writes.labels("doorbell").inc(len(records))
 
@@ -277,6 +281,7 @@ class RedisRelay:
     ) -> None:
         attempts = Attempts(what)
         while True:
+            go_on()
             wake.clear()
             try:
                 await do()

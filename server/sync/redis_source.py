@@ -24,7 +24,7 @@ from redis.exceptions import ResponseError
 
 from server.state.records import ProjectRecord, Published
 from server.sync.messages import LARGEST_RECORD
-from server.sync.redis_client import FAILURES, PATIENCE, Attempts, RedisClient, why
+from server.sync.redis_client import FAILURES, PATIENCE, Attempts, RedisClient, go_on, why
 from server.sync.redis_keys import CHANGES, DOORBELL, OWNER, number_in, record_key, snapshot_key
 from server.sync.redis_listing import is_of_another_type, project_in, read_listing, unpacked_record
 from server.sync.replica import FetchError, Replica
@@ -192,6 +192,7 @@ class RedisSource:
     async def _work(self) -> None:
         attempts = Attempts("reading records from Redis")
         while True:
+            go_on()
             async with self._some:
                 await self._some.wait_for(lambda: self._wanted.keys() - self._busy)
                 project = next(each for each in self._wanted if each not in self._busy)
@@ -295,6 +296,7 @@ class RedisSource:
     ) -> None:
         attempts = Attempts(f"the {what} in Redis")
         while True:
+            go_on()
             wake.clear()
             try:
                 await do()

@@ -10,6 +10,7 @@ Nothing that is answered, or is not, ever makes the host forget anything: what c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -131,13 +132,12 @@ class Upstream:
                         self._want(project)
             except AskError as error:
                 self._log.debug("the event stream ended", upstream=asker.title, why=str(error))
-            try:
-                async with asyncio.timeout(pause * random.uniform(0.5, 1.5)):
-                    if self._there[asker].is_set():
-                        await asyncio.sleep(FIRST_PAUSE * random.random())
-                    await self._there[asker].wait()
-            except TimeoutError:
-                pass
+            wait, there = pause * random.uniform(0.5, 1.5), self._there[asker]
+            if there.is_set():
+                await asyncio.sleep(wait)
+            else:  # a listing that comes says that it is back
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(there.wait(), wait)
             pause = min(LONGEST_STREAM_PAUSE, 2 * pause)
 
     def _want(self, project: ProjectId) -> None:

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import RowMapping
 
 from server.control.api.frame import BASE, Answer, Call, Page, PageQuery, Route, found, page_of
-from server.control.api.values import Moment, Name, checked_name, moment_of
+from server.control.api.values import Moment, Name, checked_name, moment_of, stored_as
 from server.control.problems import exists, invalid
 from server.control.roles import Need, Role
 from server.record import environments, tenants
@@ -72,7 +72,7 @@ class Environment(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def settings_of(row: RowMapping) -> EnvironmentSettings:
-    return msgspec.json.decode(row["settings"], type=EnvironmentSettings)
+    return stored_as(EnvironmentSettings, row["settings"])
 
 
 def _environment(row: RowMapping) -> Environment:
@@ -144,8 +144,9 @@ async def change(call: Call[EnvironmentChange, None]) -> Answer:
         old = settings_of(row)
         given = {each: value for each in changed.__struct_fields__ if (value := getattr(changed, each)) is not UNSET}
         new = msgspec.structs.replace(old, **given)
+        settings = {**msgspec.json.decode(row["settings"]), **_written(new)}
         number = await environments.change_environment(
-            tx, call.environment, settings=_written(new), hosts=new.origins != old.origins, by=call.actor
+            tx, call.environment, settings=settings, hosts=new.origins != old.origins, by=call.actor
         )
         if number is not None:
             call.tell(call.project, number)

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import RowMapping
 
 from server.control.api.frame import BASE, Answer, Call, Page, PageQuery, Route, found, page_of
-from server.control.api.values import Moment, Name, Title, checked_name, moment_of
+from server.control.api.values import Moment, Name, Title, checked_name, moment_of, stored_as
 from server.control.problems import exists, forbidden
 from server.control.roles import Need, Role
 from server.quotas import MOST
@@ -57,7 +57,7 @@ class Tenant(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def _tenant(row: RowMapping) -> Tenant:
-    quotas = msgspec.json.decode(row["quotas"], type=TenantQuotas)
+    quotas = stored_as(TenantQuotas, row["quotas"])
     return Tenant(row["name"], row["title"], quotas, row["paused"], row["revision"], moment_of(row["created_at"]))
 
 

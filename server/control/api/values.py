@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
+import msgspec
 from msgspec import Meta
 
 from server.control.problems import invalid
@@ -20,6 +21,8 @@ Title = Annotated[str, Meta(max_length=256)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Number = Annotated[int, Meta(ge=0)]
 
+Kept = TypeVar("Kept", bound=msgspec.Struct)
+
 _LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -28,6 +31,13 @@ def checked_name(name: str) -> str:
     if re.fullmatch(NAME, name, re.ASCII) is None or name.startswith(".") or name.endswith(".keys"):
         raise invalid("name", "must not begin with a period, nor end with `.keys`")
     return name
+
+
+def stored_as(kind: type[Kept], text: str) -> Kept:
+    """JSON of the record as a struct. What a newer program wrote besides is passed over, and stays in the record."""
+    stored, names = msgspec.json.decode(text), msgspec.structs.fields(kind)
+    known = {each.encode_name for each in names}
+    return msgspec.convert({name: value for name, value in stored.items() if name in known}, kind)
 
 
 def moment_of(seconds: float) -> datetime:

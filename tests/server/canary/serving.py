@@ -21,7 +21,7 @@ from server import keys
 from server.record.audit import Actor, canonical
 from server.record.canaries import Plan
 from server.record.database import Record, Transaction, open_record
-from server.record.tables import audit
+from server.record.tables import audit, versions
 from server.record.tables import keys as key_rows
 from server.record.versions import Candidate, commit_version, next_version
 from server.types import EnvironmentId, KeyKind
@@ -68,6 +68,12 @@ class Server:
         self.key = key
         self.seen: list[tuple[str, str | None, int]] = []  # version, word, status
 
+    def settle(self, word: str) -> None:
+        """All workers answer with this word, from one version."""
+        number = self.publish(word)
+        until(lambda: {self.ask() for _ in range(10)} == {(str(number), word)} and self.row()["version"] == number)
+        self.seen.clear()
+
     def publish(self, word: str | None, canary: Plan | None = None) -> int:
         return self.with_record(lambda record: publish(record, word, canary))
 
@@ -91,6 +97,15 @@ class Server:
         async def within(record: Record) -> list[tuple[str, str]]:
             async with record.look() as tx:
                 return await work(tx)
+
+        return self.with_record(within)
+
+    def messages(self) -> list[str]:
+        """Why each version was made."""
+
+        async def within(record: Record) -> list[str]:
+            async with record.look() as tx:
+                return list(await tx.scalars(select(versions.c.message).order_by(versions.c.number)))
 
         return self.with_record(within)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from server.record.canaries import Plan
-from tests.server.canary.serving import Server, serving
+from tests.server.canary.serving import Server
 from tests.server.running import until
 
 ENVIRONMENT = "/tenants/acme/projects/app/environments/default"
@@ -15,14 +13,8 @@ FLAG = {"type": "string", "variants": {"a": "two", "b": "other"}, "fallthrough":
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("status")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def owner(server: Server) -> str:
-    return server.admin_key()
+def owner(running_server: Server) -> str:
+    return running_server.admin_key()
 
 
 def test_publish_waits_until_every_worker_has_it(server: Server, owner: str) -> None:

@@ -46,9 +46,9 @@ def cutting(target: int, *, answers: int = 1, method: bytes = b"POST") -> Iterat
 def _carry(caller: socket.socket, target: int, state: Cutting) -> None:
     """One connection: requests of it one after another, each with its answer."""
     with caller, socket.create_connection(("127.0.0.1", target)) as server:
-        while request := _message(caller):
+        while request := message_from(caller):
             server.sendall(request)
-            answer = _message(server)
+            answer = message_from(server)
             if state.left and request.startswith(state.method):
                 state.left -= 1
                 state.lost.append(answer)
@@ -56,7 +56,7 @@ def _carry(caller: socket.socket, target: int, state: Cutting) -> None:
             caller.sendall(answer)
 
 
-def _message(source: socket.socket) -> bytes:
+def message_from(source: socket.socket) -> bytes:
     """A whole message by its Content-Length; empty at the end of the connection."""
     data = b""
     while b"\r\n\r\n" not in data:

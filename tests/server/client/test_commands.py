@@ -99,6 +99,8 @@ def test_drafts(control: Plane, web: str) -> None:
     assert approved.exit_code == 0, approved.output
     at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     assert control.burgee("drafts", "schedule", f"{web}/production", made["id"], "--at", at).exit_code == 0
+    assert control.json("drafts", "list", f"{web}/production")[0]["state"] == "scheduled"
+    assert control.burgee("drafts", "unschedule", f"{web}/production", made["id"]).exit_code == 0
     assert control.burgee("drafts", "publish", f"{web}/production", made["id"]).exit_code == 0
     assert control.json("history", f"{web}/production")[0]["version"] == 2
     other = control.json("drafts", "create", f"{web}/production")

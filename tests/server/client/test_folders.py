@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from server.client.connection import Connection
+from server.client.control import Control, path_of
 from server.client.writing import same_document
 from server.record import tables
 from server.record.versions import snapshot_of
@@ -190,3 +193,51 @@ def test_export_what_is_published(control: Plane, imported: Path, tmp_path: Path
     assert "banner" not in (tmp_path / "working" / tenant / "web.yaml").read_text()
     assert "banner" in (tmp_path / "published" / tenant / "web.yaml").read_text()
     assert control.json("export", tmp_path / "none", tenant, "-e", "moon")["unpublished"] == [f"{tenant}/web"]
+
+
+def test_one_environment_that_wants_approvals_keeps_no_other_from_being_published(
+    control: Plane, imported: Path, tenant: str
+) -> None:
+    path = path_of("tenants", tenant, "projects", "web", "environments", "production")
+    with Control(Connection(control.url), control.key) as client:
+        client.patch(path, {"settings": {"approvals": 1}}, etag=client.get(path).etag)
+    edit(imported, "new: one-page", "new: two-pages")
+    result = control.burgee("apply", imported, "--publish", "*", "--json")
+    row = json.loads(result.stdout)["projects"][0]
+    assert result.exit_code == 3 and row["versions"] == {"staging": 2}
+    assert "needs an approval (hint: make a draft of it)" in row["error"]
+    draft = control.json("drafts", "create", f"{tenant}/web/production")
+    another = control.json("keys", "new", "--tenant", tenant, "--kind", "admin", "--role", "editor")
+    assert (
+        control.burgee("drafts", "approve", f"{tenant}/web/production", draft["id"], admin_key=another["key"]).exit_code
+        == 0
+    )
+    assert control.burgee("drafts", "publish", f"{tenant}/web/production", draft["id"]).exit_code == 0
+    assert control.burgee("diff", imported).exit_code == 0
+
+
+def test_a_project_that_is_refused_keeps_no_other_from_being_applied(
+    control: Plane, imported: Path, tenant: str
+) -> None:
+    """A key of one tenant sees no other: what it may not touch is said, and what it may is done."""
+    other = f"{tenant}-other"
+    (imported / other).mkdir()
+    shutil.copy(imported / tenant / "web.yaml", imported / other / "web.yaml")
+    edit_in = imported / tenant / "web.yaml"
+    edit_in.write_text(edit_in.read_text().replace("new: one-page", "new: two-pages"))
+    editor = control.json("keys", "new", "--tenant", tenant, "--kind", "admin", "--role", "editor")["key"]
+    result = control.burgee("apply", imported, "--publish", "*", admin_key=editor)
+    assert result.exit_code == 3
+    assert "2 projects: 1 changed, 1 refused" in result.stderr and f"error: {other}/web: " in result.stderr
+    assert control.json("history", f"{tenant}/web/production")[0]["version"] == 2
+
+
+def test_digests_of_keys_are_for_admins(control: Plane, imported: Path, tmp_path: Path, tenant: str) -> None:
+    control.json("keys", "new", "--tenant", tenant, "--project", "web", "-e", "production", "--kind", "server")
+    viewer = control.json("keys", "new", "--tenant", tenant, "--kind", "admin", "--role", "viewer")["key"]
+    listed = control.burgee("keys", "list", "--tenant", tenant, "--json", admin_key=viewer)
+    assert [each["sha256"] for each in json.loads(listed.stdout)] == [None, None]
+    refused = control.burgee("export", tmp_path / "out", admin_key=viewer)
+    assert refused.exit_code == 3 and "(hint: --no-keys)" in refused.stderr
+    assert control.burgee("export", tmp_path / "out", "--no-keys", admin_key=viewer).exit_code == 0
+    assert [path.name for path in (tmp_path / "out" / tenant).iterdir()] == ["web.yaml"]

@@ -13,7 +13,7 @@ import pytest
 from server.client.connection import Answer, Connection, LostError
 from server.client.control import Control, path_of
 from server.client.problems import RefusedError
-from tests.server.client.cutting import cutting
+from tests.server.client.cutting import cutting, message_from
 from tests.server.client.planes import Plane, burgee
 from tests.server.client.test_folders import edit
 
@@ -134,19 +134,17 @@ def test_a_control_plane_that_comes_late_is_waited_for(control: Plane) -> None:
             caller.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         caller, _ = listener.accept()
         with caller, socket.create_connection(("127.0.0.1", control.port)) as server:
-            server.sendall(caller.recv(65536))
-            caller.sendall(server.recv(1 << 20))
+            server.sendall(message_from(caller))
+            caller.sendall(message_from(server))
     asking.join(60)
     assert getattr(done[0], "exit_code", None) == 0, done
 
 
 def test_unreachable() -> None:
-    started = time.monotonic()
     key = "burgee_admin_" + "0" * 16 + "_" + "0" * 49
     result = burgee("tenants", "list", "--retry-for", "0.3", control="http://127.0.0.1:1", admin_key=key)
     assert result.exit_code == 3
     assert "http://127.0.0.1:1 cannot be reached: connection refused (hint:" in result.stderr
-    assert time.monotonic() - started >= 0.1
     as_json = burgee("tenants", "list", "--json", "--retry-for", "0", control="http://127.0.0.1:1", admin_key=key)
     assert as_json.exit_code == 3 and json.loads(as_json.stdout)["ok"] is False
 

@@ -86,6 +86,15 @@ def test_two_editors_of_one_thing_do_not_lose_a_change(either: Plane) -> None:
     assert statuses == [200] + [412] * 7
 
 
+def test_two_who_make_the_same_make_one(either: Plane) -> None:
+    def make(_: int) -> int:
+        return either.ask("POST", "/tenants", {"name": "shop"}).status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(make, range(8)))
+    assert statuses == [201] + [409] * 7
+
+
 def test_the_same_request_again_gets_the_first_answer_again(either: Plane) -> None:
     once = {"Idempotency-Key": "7f3a"}
     first = either.ask("POST", "/tenants", {"name": "shop"}, headers=once)

@@ -90,6 +90,19 @@ def test_an_environment_tells_its_hosts_of_origins(either: Plane) -> None:
     assert hosts_see(either).origins == {}
 
 
+def test_settings_of_a_newer_program_are_passed_over_and_stay(either: Plane) -> None:
+    shop(either)
+    path = "/tenants/shop/projects/web/environments/production"
+    either.change(
+        lambda tx: tx.exec_driver_sql("""UPDATE environments SET settings = '{"approvals": 3, "newer": 1}'""")
+    )
+    either.change(lambda tx: tx.exec_driver_sql("""UPDATE tenants SET quotas = '{"streams": 3, "newer": 1}'"""))
+    assert either.ask("GET", "/tenants/shop").json["quotas"] == {"streams": 3}
+    changed = either.ask("PATCH", path, {"settings": {"lintGate": "off"}}, match="*").json["settings"]
+    assert (changed["approvals"], changed["lintGate"], "newer" in changed) == (3, "off", False)
+    assert b'"newer":1' in either.ask("GET", "/tenants/shop/audit").body
+
+
 def test_a_key_is_shown_once_and_dies_when_it_is_revoked(either: Plane) -> None:
     shop(either)
     body = {"kind": "client", "project": "web", "environments": ["production"], "name": "the page"}

@@ -184,7 +184,8 @@ async def _until(listener: Listener, count: int) -> list[Any]:
         while len(listener.requests) < count:
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.2)  # for one too many
-    return [msgspec.json.decode(body) for _, body in listener.requests]
+    told = [msgspec.json.decode(body) for _, body in listener.requests]
+    return sorted(told, key=lambda each: int(each["id"].partition("-")[2]))  # they may overtake each other
 
 
 @in_a_loop

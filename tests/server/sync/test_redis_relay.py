@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import zstandard
 from prometheus_client import CollectorRegistry
+from sqlalchemy import update
 
 from engine import Snapshot
 from server.record.database import RecordError
-from server.record.outbox import look_into
+from server.record.outbox import OLD, forget_old, look_into
+from server.record.tables import outbox
 from server.sync.messages import decode_record, encode_record
 from server.sync.redis_client import RedisClient, parse_address
 from server.sync.redis_keys import CHANGES, LISTING, OWNER, SNAPSHOT_EXPIRES, record_key, snapshot_key
 from server.sync.redis_relay import RedisRelay
 from server.types import ProjectId
-from tests.server.sync.redis_world import WEB, Origin
+from tests.server.sync.redis_world import WEB, Origin, running, until
 
 API = ProjectId("shop", "api")
 BANK = ProjectId("bank", "web")
@@ -187,6 +190,23 @@ def test_a_redis_of_another_record_is_left_alone(tmp_path: Path, redis_url: str)
             with pytest.raises(RecordError, match="belongs to another record"):
                 await do()
         assert await contents(here.redis) == {OWNER.encode(): b"another"} and await here.waiting() == 1
+
+    relaying(tmp_path, redis_url, test)
+
+
+def test_where_nobody_relays_the_outbox_does_not_grow_for_ever(tmp_path: Path, redis_url: str) -> None:
+    async def test(here: Relaying) -> None:
+        for project in (WEB, API):
+            await here.origin.publish(project, "one")
+        async with here.origin.record.change() as tx:
+            await tx.execute(update(outbox).where(outbox.c.project == "api").values(at=time.time() - OLD - 1))
+        async with running(forget_old(here.origin.record)):
+            await until(lambda: waiting(here, 1))
+        await here.relay.compare()
+        assert await here.redis.ask("HLEN", LISTING) == 2
+
+    async def waiting(here: Relaying, count: int) -> bool:
+        return await here.waiting() == count
 
     relaying(tmp_path, redis_url, test)
 
