@@ -129,6 +129,7 @@ class Upstream:
                     project = project_named(changed.project)
                     if project is not None and self._replica.wants(project, changed.number, NAME):
                         self._listings.setdefault(asker, {})[project] = changed.number
+                        asker.forget()  # a 304 would confirm the listing before, and not what was heard here
                         self._want(project)
             except AskError as error:
                 self._log.debug("the event stream ended", upstream=asker.title, why=str(error))
