@@ -57,7 +57,10 @@ def test_other_readers_of_yaml_see_text_too(keys: list[str]) -> None:
     assert yaml.safe_load(written)["variants"] == {key: key for key in keys}
 
 
-@pytest.mark.parametrize("path", [each for each in SAMPLES.glob("*/*.yaml") if not each.name.endswith(".keys.yaml")])
+PATHS = sorted(each for each in SAMPLES.glob("*/*.yaml") if not each.name.endswith(".keys.yaml"))
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_samples(path: Path) -> None:
     document = document_of(path.read_bytes()).as_json()
     text = document_text(document)

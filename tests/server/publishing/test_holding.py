@@ -49,7 +49,7 @@ def test_what_is_paused_stays_until_it_is_resumed(bench: Bench, scope: Scope) ->
     bench.run(steps)
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(SCOPES, 2), ids=lambda scope: scope.level)
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(SCOPES, 2)), ids=lambda scope: scope.level)
 def test_what_is_paused_twice_is_resumed_twice(bench: Bench, one: Scope, other: Scope) -> None:
     async def steps(desk: Desk) -> None:
         await edit(desk, "checkout", text())
