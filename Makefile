@@ -44,11 +44,12 @@ $(VENV)/.built: $(VENV)/.made pyproject.toml setup.py $(SOURCES)
 serve: build ## start everything with the sample tenants on 127.0.0.1:8080 (management: 8081, admin API: 8082)
 	@$(BIN)/burgee serve --import examples/tenants --state build/server --log-format text --print-examples
 
+# In two processes, a file at a time: many tests wait for servers to begin and to end.
 test: build ## run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-quick: build ## run the tests without the slow ones
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 check: build ## all that CI runs: format, lint, types, layers, stubs, benchmark smoke, tests
 	$(BIN)/ruff format --check .
