@@ -19,6 +19,7 @@ from server.control.hosts import Hosts
 from server.record.audit import Actor, note
 from server.record.canaries import Running, all_running, promote_canary
 from server.record.database import Record, RecordError
+from server.record.locks import lock_tree
 from server.record.projects import number_of, touch
 from server.record.tables import versions
 from server.record.versions import Candidate, StaleError, commit_version, document_of, is_held, next_version
@@ -62,17 +63,13 @@ class Canaries:
         complaint = next((f"{host}: {said.complaint}" for host, said in reports.items() if said.complaint), "")
         if complaint:
             await self.halt(canary, complaint)
-        elif time.time() - canary.since >= canary.seconds and not self._is_awaited(canary):
+        elif time.time() - canary.since >= canary.seconds and not self._hosts.stuck_at(canary.environment.project_id):
             await self._promote(canary)
-
-    def _is_awaited(self, canary: Running) -> bool:
-        """Does a host that speaks still fail to install what its project has?"""
-        project = str(canary.environment.project_id)
-        return any(project in host.report.behind for host in self._hosts if not host.silent)
 
     async def _promote(self, canary: Running) -> None:
         environment = canary.environment
         async with self._record.change() as tx:
+            await lock_tree(tx, *environment)  # as whoever pauses it does: then it is known whether it is held
             if await is_held(tx, environment) or not await promote_canary(tx, environment, canary.number, CANARY):
                 return
             number = await touch(tx, environment.project_id)

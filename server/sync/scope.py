@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from server.state.records import KeyGrant, ProjectRecord
-from server.types import KeyKind, ProjectId
+from server.types import EnvironmentId, KeyKind, ProjectId
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,11 @@ class Scope:
 
     def covers(self, project: ProjectId) -> bool:
         return self.tenant in ("", project.tenant) and self.project in ("", project.project)
+
+    def covers_environment(self, environment: EnvironmentId) -> bool:
+        return self.covers(environment.project_id) and (
+            not self.environments or environment.environment in self.environments
+        )
 
     def listing(self, projects: Mapping[ProjectId, int]) -> dict[str, int]:
         if self.tenant and self.project:

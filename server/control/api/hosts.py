@@ -19,6 +19,7 @@ from sqlalchemy import and_, select, tuple_
 from server.control.api.frame import Answer, Call, Page, PageQuery, Route
 from server.control.hosts import Host, Hosts, Waited
 from server.control.roles import Need, Principal, Role
+from server.record.database import is_paused
 from server.record.tables import canaries, environments, projects, tenants
 from server.sync.messages import CanaryReport
 from server.types import EnvironmentId
@@ -58,10 +59,14 @@ class EnvironmentStatus(msgspec.Struct, frozen=True, rename="camel"):
     environment: str
     version: int  # the newest
     live_version: int  # what hosts are told to serve
-    held: bool  # itself or its project or its tenant is paused, or it is pinned
+    held: bool  # itself, its project, its tenant or the instance is paused, or it is pinned
     number: int  # of the project's record
     missing: tuple[str, ...]  # hosts that speak, and do not all answer from that record yet
     canary: CanaryView | None = None
+
+
+class Status(Page[EnvironmentStatus], frozen=True, kw_only=True):
+    paused: bool  # the instance: no host anywhere follows
 
 
 async def waited_for(hosts: Hosts | None, environment: EnvironmentId, number: int, seconds: float) -> Waited | None:
@@ -108,8 +113,9 @@ async def status(call: Call[None, PageQuery]) -> Answer:
         query = query.where(tuple_(*names) > after)
     async with call.parts.record.look() as tx:
         rows = (await tx.execute(query.order_by(*names).limit(call.query.limit + 1))).all()
-    found = [_status_of(row, hosts) for row in rows]
-    return Answer(_page(found, call.query.limit, lambda each: each.environment))
+        paused = await is_paused(tx)
+    page = _page([_status_of(row, hosts, paused) for row in rows], call.query.limit, lambda each: each.environment)
+    return Answer(Status(page.items, page.next, paused=paused))
 
 
 def _host_view(host: Host, sees: Callable[[str], bool]) -> HostView:
@@ -137,19 +143,19 @@ def _sees(principal: Principal) -> Callable[[str], bool]:
     return sees
 
 
-def _status_of(row: Any, hosts: Hosts | None) -> EnvironmentStatus:
+def _status_of(row: Any, hosts: Hosts | None, paused: bool) -> EnvironmentStatus:
     environment = EnvironmentId(row.tenant, row.project, row.name)
     canary = None
     if row.canary is not None:
         said = hosts.canary_reports(environment, row.canary) if hosts is not None else {}
         since, until = (datetime.fromtimestamp(moment, UTC) for moment in (row.since, row.since + row.seconds))
         canary = CanaryView(row.canary, row.share, since, until, said)
-    waited = hosts.state_of(environment.project_id, row.number) if hosts is not None else None
+    waited = hosts.state_of(environment, row.number) if hosts is not None else None
     return EnvironmentStatus(
         str(environment),
         row.version,
         row.live_version,
-        bool(row.paused or row.project_paused or row.tenant_paused or row.pinned_version is not None),
+        bool(paused or row.paused or row.project_paused or row.tenant_paused or row.pinned_version is not None),
         row.number,
         tuple(each.host for each in waited.hosts if not each.done) if waited is not None else (),
         canary,
@@ -165,6 +171,6 @@ _SEEN = Need(Role.VIEWER, in_part=True)
 ROUTES = (
     Route("hosts_list", "GET", "/hosts", _SEEN, list_hosts, "the hosts that serve", answer=Page[HostView],
           query=PageQuery),
-    Route("status", "GET", "/status", _SEEN, status, "which host has what", answer=Page[EnvironmentStatus],
+    Route("status", "GET", "/status", _SEEN, status, "which host has what", answer=Status,
           query=PageQuery),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from server.control.problems import exists
 from server.control.roles import Need, Role
 from server.record import tenants
 from server.record.database import Transaction
+from server.record.locks import lock_tree
 from server.record.tenants import ExistsError
 from server.types import ProjectId
 
@@ -69,6 +70,7 @@ async def create(call: Call[NewProject, None]) -> Answer:
     project = ProjectId(call.path["tenant"], checked_name(call.body.name))
 
     async def work(tx: Transaction) -> Answer:
+        await lock_tree(tx, *project)  # of one that was deleted
         found(await tenants.tenant_row(tx, project.tenant, lock=True))
         try:
             call.tell_all(await tenants.create_project(tx, project, title=call.body.title, by=call.actor))
@@ -99,6 +101,7 @@ async def change(call: Call[ProjectChange, None]) -> Answer:
 
 async def remove(call: Call[None, None]) -> Answer:
     async def work(tx: Transaction) -> Answer:
+        await lock_tree(tx, *call.project)
         row = found(await tenants.project_row(tx, call.project, lock=True))
         call.require_match(row["revision"], _project(row))
         call.tell_all(await tenants.delete_project(tx, call.project, by=call.actor))

@@ -18,6 +18,7 @@ from server.control.roles import Need, Role
 from server.quotas import MOST
 from server.record import tenants
 from server.record.database import Transaction
+from server.record.locks import lock_tree
 from server.record.tenants import ExistsError
 
 Amount = Annotated[float, Meta(ge=0, le=MOST)]
@@ -114,6 +115,7 @@ async def remove(call: Call[None, None]) -> Answer:
     name = call.path["tenant"]
 
     async def work(tx: Transaction) -> Answer:
+        await lock_tree(tx, name)
         row = found(await tenants.tenant_row(tx, name, lock=True))
         call.require_match(row["revision"], _tenant(row))
         call.tell_all(await tenants.delete_tenant(tx, name, by=call.actor))

@@ -19,6 +19,7 @@ from server.control.publishing.refusals import ConflictError
 from server.record.audit import INSTANCE, Actor, note
 from server.record.database import Transaction, is_paused, put_value
 from server.record.history import environment_row, get_version
+from server.record.locks import lock_tree
 from server.record.projects import touch
 from server.record.tables import canaries, environments, projects, tenants
 from server.types import EnvironmentId, ProjectId
@@ -57,7 +58,7 @@ async def paused_in(tx: Transaction, scope: Scope) -> bool:
 
 async def set_paused(tx: Transaction, scope: Scope, paused: bool, *, by: Actor, reason: str = "") -> Told:
     """Nothing where it is so already. Raises LookupError."""
-    await _lock(tx, scope)
+    await lock_tree(tx, scope.tenant, scope.project, scope.environment)
     if await paused_in(tx, scope) == paused:
         return []
     if scope.level == "instance":
@@ -128,17 +129,6 @@ async def _settle(tx: Transaction, scope: Scope) -> Told:
         await tx.execute(update(environments).where(here).values(live_version=wanted))
         moved.add(ProjectId(tenant, project))
     return [(project, await touch(tx, project)) for project in sorted(moved)]
-
-
-async def _lock(tx: Transaction, scope: Scope) -> None:
-    """INVARIANT: environments, then projects, then the tenant, each in the order of names: as every publish does."""
-    names = (environments.c.tenant, environments.c.project, environments.c.name)
-    locked = select(*names).where(_in_scope(scope)).order_by(*names).with_for_update(key_share=True)
-    await tx.execute(locked)
-    if scope.level != "environment":
-        here = and_(*_named((projects.c.tenant, scope.tenant), (projects.c.name, scope.project)))
-        rows = select(projects.c.name).where(here).order_by(projects.c.tenant, projects.c.name)
-        await tx.execute(rows.with_for_update(key_share=True))
 
 
 def _row_of(scope: Scope) -> tuple[Any, ColumnElement[bool]]:

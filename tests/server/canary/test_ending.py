@@ -27,6 +27,7 @@ from server.record.versions import document_of
 from server.sources.compiling import Compiler
 from server.state.records import ProjectRecord
 from server.sync.messages import CanaryReport, HostReport
+from server.sync.scope import Scope as SyncScope
 from server.types import ProjectId
 from tests.server.canary.serving import ALICE, APP, document, publish
 from tests.server.record.rows import add_environments
@@ -199,6 +200,32 @@ def test_a_host_that_cannot_install_it_keeps_it_from_being_promoted(database_url
         await plane.until(lambda record: not record.canaries)
 
     run(database_url, work)
+
+
+def test_a_host_that_is_not_sent_all_of_the_project_keeps_nothing_waiting(database_url: str) -> None:
+    async def work(plane: Plane) -> None:
+        report = HostReport(behind={str(APP.project_id): "no"}, workers=1)
+        plane.hosts.hear("edge", report, SyncScope("acme", "app", ("staging",)))
+        await publish(plane.record, "two", SHORT)
+        await plane.until(lambda record: not record.canaries)
+
+    run(database_url, work)
+
+
+def test_whoever_pauses_while_it_is_decided_is_first(postgres_url: str) -> None:
+    async def work(plane: Plane) -> None:
+        await publish(plane.record, "two", LONG)
+        async with plane.record.look() as tx:
+            (running,) = await all_running(tx)
+        async with plane.record.change() as tx:
+            await set_paused(tx, Scope(*APP), True, by=ALICE)
+            deciding = asyncio.create_task(plane.canaries._promote(running))
+            await asyncio.sleep(0.5)  # it has read what there is, or waits for us
+        await deciding
+        found = await plane.record_of()
+        assert [each.version for each in found.environments] == [1] and found.canaries
+
+    run(postgres_url, work)
 
 
 def test_what_is_held_is_neither_halted_nor_promoted(database_url: str) -> None:

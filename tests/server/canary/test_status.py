@@ -76,4 +76,8 @@ def test_others_see_their_own(server: Server, owner: str) -> None:
     assert [(host["projects"], host["behind"], host["canaries"]) for host in hosts] == [(0, {}, {})]
     mine = server.admin_key("viewer", tenant="acme")
     assert [each["environment"] for each in server.api("GET", "/status", mine).json["items"]] == ["acme/app/default"]
-    assert server.api("GET", "/status?after=acme/app/default", mine).json == {"items": [], "next": None}
+    assert server.api("GET", "/status?after=acme/app/default", mine).json == {
+        "items": [],
+        "next": None,
+        "paused": False,
+    }
