@@ -1,5 +1,5 @@
-"""`burgee keys new|list|revoke`: the keys of a control plane, or with `--tenants` those of a folder, in the key file
-beside a project's document. A key is shown once, when it is made."""
+"""`burgee keys new|list|revoke|owner`: the keys of a control plane, or with `--tenants` those of a folder, in the key
+file beside a project's document. A key is shown once, when it is made."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from server.commands.control import asks_control, is_name
 from server.commands.control_keys import ROLES, NewKey
 from server.commands.inputs import moment
 from server.commands.output import err, fail, out, print_json
+from server.commands.owner import owner_command
 from server.settings import variable_of
 from server.sources import key_file
 from server.sources.environments import environments_of
@@ -218,6 +219,9 @@ def revoke(tenants: Path | None, tenant: str | None, project: str | None, select
         print_json({"ok": True, **_row(found)})
     else:
         err().print(f"{found.kind} key {found.selector} is revoked", markup=False)
+
+
+keys_group.add_command(owner_command)
 
 
 def _oddities(folder: Path, project: str, record: KeyRecord) -> Iterator[str]:

@@ -37,7 +37,7 @@ async def note(
     tx: Transaction, actor: Actor, action: str, target: str, details: Mapping[str, Any], *, tenant: str
 ) -> None:
     """In the transaction of the change itself. `details` never hold secrets."""
-    number, previous = await _lock_head(tx, tenant)
+    number, previous = await lock_head(tx, tenant)
     number, at = number + 1, round(time.time(), 3)
     written = canonical(details).decode()
     found = hash_of(previous, tenant, number, at, actor.name, action, target, written)
@@ -73,8 +73,11 @@ def canonical(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
 
 
-async def _lock_head(tx: Transaction, tenant: str) -> tuple[int, str]:
-    """The lock of a row that others refer to: their own rows do not wait for it, nor it for them."""
+async def lock_head(tx: Transaction, tenant: str) -> tuple[int, str]:
+    """Its number and hash, for nobody else to change until the transaction ends: the last lock of any.
+
+    The lock of a row that others refer to: their own rows do not wait for it, nor it for them.
+    """
     if tenant == INSTANCE:
         make = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
         await tx.execute(make(instance).values(name="audit", value='[0,""]').on_conflict_do_nothing())

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import RowMapping, insert, or_, select, update
 
-from server.record.audit import Actor, note
+from server.record.audit import INSTANCE, Actor, lock_head, note
 from server.record.database import Transaction
 from server.record.projects import SUBJECT_TO_PROJECTS, touch
 from server.record.tables import keys
@@ -99,9 +99,13 @@ async def change_key(tx: Transaction, key: RowMapping, values: Mapping[str, Any]
     return number
 
 
-async def other_owners(tx: Transaction, selector: str) -> bool:
-    """Is there another live owner of the instance?"""
-    live = or_(keys.c.expires_at.is_(None), keys.c.expires_at > time.time()) & keys.c.revoked_at.is_(None)
+async def other_owners(tx: Transaction, selector: str, *, until: float = 0.0) -> bool:
+    """Is there another owner of the instance that is good now, and still is at that moment?
+
+    The audit of the instance stays locked: two that revoke each other do not both find the other.
+    """
+    await lock_head(tx, INSTANCE)
+    live = or_(keys.c.expires_at.is_(None), keys.c.expires_at > max(until, time.time())) & keys.c.revoked_at.is_(None)
     owner = (keys.c.role == "owner") & (keys.c.tenant == "") & (keys.c.project == "")
     return await tx.scalar(select(keys.c.selector).where(owner, live, keys.c.selector != selector).limit(1)) is not None
 

@@ -158,6 +158,7 @@ async def change(call: Call[KeyChange, None]) -> Answer:
         call.require_match(row["revision"], _key(row, call))
         if row["revoked_at"] is not None:
             raise ProblemError(409, "revoked", "the key is revoked, for good")
+        await _check_last_owner(tx, row, values.get("expires_at"))
         return await _changed(tx, call, row, await keys.change_key(tx, row, values, by=call.actor))
 
     return await call.change(work)
@@ -171,9 +172,7 @@ async def revoke(call: Call[None, None]) -> Answer:
         _check_owner(call, row)
         if row["revoked_at"] is not None:
             return Answer(_key(row, call), etag=row["revision"])
-        whole = not row["tenant"] and row["role"] == Role.OWNER
-        if whole and not await keys.other_owners(tx, row["selector"]):
-            raise ProblemError(409, "last-owner", "it is the last owner of the instance (hint: make another first)")
+        await _check_last_owner(tx, row, keys.now())
         return await _changed(tx, call, row, await keys.revoke_key(tx, row, by=call.actor))
 
     return await call.change(work)
@@ -212,6 +211,16 @@ async def _check_environments(tx: Transaction, tenant: str, project: str, names:
 def _check_owner(call: Call[Any, Any], row: RowMapping) -> None:
     if row["kind"] == KeyKind.ADMIN and not call.principal.may(Role.OWNER):
         raise forbidden("admin keys are changed by owners")
+
+
+async def _check_last_owner(tx: Transaction, row: RowMapping, ends: float | None) -> None:
+    """Raises ProblemError where nobody would own the instance once this key has ended, earlier than it did."""
+    if row["tenant"] or row["role"] != Role.OWNER or ends is None:
+        return
+    if row["expires_at"] is not None and row["expires_at"] <= ends:
+        return  # it goes on for longer
+    if not await keys.other_owners(tx, row["selector"], until=ends):
+        raise ProblemError(409, "last-owner", "it is the last owner of the instance (hint: make another first)")
 
 
 async def _exists(tx: Transaction, tenant: str) -> None:

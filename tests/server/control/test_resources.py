@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from server import keys as text_of_keys
-from server.record.projects import record_of
+from server.record.audit import Actor, note
+from server.record.environments import environment_row
+from server.record.projects import record_of, touch
 from server.state.records import ProjectRecord
-from server.types import KeyKind, ProjectId
-from tests.server.control.running import Plane, Reply
+from server.types import EnvironmentId, KeyKind, ProjectId
+from tests.server.control.running import Plane, Reply, running
 
 WEB = ProjectId("shop", "web")
 
@@ -160,9 +166,61 @@ def test_a_key_that_makes_no_sense_is_refused_with_the_place(plane: Plane, body:
 def test_the_last_owner_of_the_instance_stays(plane: Plane) -> None:
     selector = text_of_keys.selector_of(plane.owner)
     assert plane.ask("POST", f"/keys/{selector}/revoke").code == "last-owner"
+    etag = plane.ask("GET", f"/keys/{selector}").headers["etag"]
+    soon = (datetime.now(UTC) + timedelta(seconds=60)).isoformat()
+    assert plane.ask("PATCH", f"/keys/{selector}", {"expiresAt": soon}, match=etag).code == "last-owner"
+    assert plane.ask("PATCH", f"/keys/{selector}", {"expiresAt": None}, match=etag).status == 200
     other = made(plane.ask("POST", "/keys", {"kind": "admin", "role": "owner"}))
     assert plane.ask("POST", f"/keys/{other['selector']}/revoke", key=other["key"]).status == 200
     assert plane.ask("GET", "/keys", key=other["key"]).status == 401
+
+
+def test_of_two_owners_that_revoke_each_other_one_stays(either: Plane) -> None:
+    for _ in range(5):
+        other = either.new_key(role="owner")
+        owners = (either.owner, other)
+        with ThreadPoolExecutor(2) as pool:
+            replies = list(pool.map(revoke, (either, either), owners, reversed(owners)))
+        assert sorted(replies) in ([200, 401], [200, 409]), replies
+        left = other if replies[0] == 401 or replies[1] == 200 else either.owner
+        either = replace(either, owner=left)
+        assert either.ask("GET", "/keys").status == 200
+
+
+def revoke(plane: Plane, mine: str, theirs: str) -> int:
+    return plane.ask("POST", f"/keys/{text_of_keys.selector_of(theirs)}/revoke", key=mine).status
+
+
+def test_status_says_that_the_instance_is_paused(plane: Plane) -> None:
+    if plane.ask("GET", "/tenants/shop").status == 404:
+        shop(plane)
+    assert plane.ask("POST", "/pause").status == 200
+    paused = plane.ask("GET", "/status").json
+    assert paused["paused"] and paused["items"] and all(each["held"] for each in paused["items"])
+    assert plane.ask("POST", "/resume").status == 200
+    resumed = plane.ask("GET", "/status").json
+    assert not resumed["paused"] and not any(each["held"] for each in resumed["items"])
+
+
+@pytest.mark.parametrize("path", ["/tenants/shop", "/tenants/shop/projects/web"])
+def test_who_deletes_waits_for_a_publish(postgres_url: str, path: str) -> None:
+    """It locks as publishing does: environment, project, tenant."""
+    with running(postgres_url) as plane:
+        shop(plane)
+        etag = plane.ask("GET", path).headers["etag"]
+        with ThreadPoolExecutor(1) as pool:
+
+            async def publish() -> Future[Reply]:
+                async with plane.record.change() as tx:
+                    await environment_row(tx, EnvironmentId(*WEB, "production"), lock=True)
+                    deleting = pool.submit(plane.ask, "DELETE", path, match=etag)
+                    await asyncio.sleep(0.5)  # it waits for us
+                    await touch(tx, WEB)
+                    await note(tx, Actor("test"), "environment.publish", "shop/web/production", {}, tenant="shop")
+                return deleting
+
+            reply = plane.run(publish()).result(60)
+        assert reply.status == 204, reply.body
 
 
 def test_a_webhook_keeps_its_secret_to_itself(either: Plane) -> None:
