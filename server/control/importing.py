@@ -4,7 +4,8 @@
     tenants/shop/web.keys.yaml   ->  keys, by their digests, and origins: the keys that people have go on working
 
 A record that has a tenant is left alone. One transaction for each project, and a note until all are there: what is
-killed halfway goes on where it was. A document that does not compile is logged and passed over.
+killed halfway goes on where it was. A document that does not compile is logged and passed over, and so is a key that
+another project's file has too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import insert, select
+from sqlalchemy import insert, or_, select
+from sqlalchemy.exc import IntegrityError
 
 from engine import Snapshot
 from rules_compiler.diagnostics import Report
@@ -31,7 +33,7 @@ from server.sources import key_file
 from server.sources.compiling import Compiler, Refused
 from server.sources.environments import environments_of
 from server.sources.folder import Sources, scan
-from server.sources.key_file import KeyFile
+from server.sources.key_file import KeyFile, KeyRecord
 from server.sources.watcher import Progress
 from server.types import EnvironmentId, KeyKind, ProjectId
 
@@ -59,6 +61,8 @@ async def fill(record: Record, folder: Path, compiler: Compiler, progress: Progr
             done += 1
         except ValueError as error:
             log.error("a project is passed over", project=str(project), why=str(error))
+        except IntegrityError:
+            log.exception("a project is passed over: it contradicts what is there", project=str(project))
     async with record.change() as tx:
         await drop_value(tx, _UNDER_WAY)
     if progress:
@@ -143,10 +147,27 @@ async def _make(tx: Transaction, project: ProjectId, names: tuple[str, ...], fil
             "expires_at": each.expires.timestamp() if each.expires else None,
             "revoked_at": each.revoked.timestamp() if each.revoked else None,
         }
-        for each in file.keys
+        for each in await _unclaimed(tx, project, file.keys)
         if each.kind is not KeyKind.ADMIN  # those of a record have a role, which a file does not say
     ]
     if rows:
         await tx.execute(insert(keys), rows)
         selectors = [row["selector"] for row in rows]
         await note(tx, BY, "key.create", str(project), {"selectors": selectors}, tenant=project.tenant)
+
+
+async def _unclaimed(tx: Transaction, project: ProjectId, found: tuple[KeyRecord, ...]) -> list[KeyRecord]:
+    """Those that open no other project: a key of the record opens one. The others are logged."""
+    log = structlog.get_logger("import")
+    free: list[KeyRecord] = []
+    for each in found:
+        same = or_(keys.c.selector == each.selector, keys.c.digest == each.sha256)
+        other = (await tx.execute(select(keys.c.tenant, keys.c.project).where(same).limit(1))).one_or_none()
+        if other is not None:
+            first, second = f"{other.tenant}/{other.project}.keys.yaml", f"{project}.keys.yaml"
+            log.error("a key is in two files; the first has it", selector=each.selector, first=first, second=second)
+        elif any(each.selector == one.selector or each.sha256 == one.sha256 for one in free):
+            log.error("a key is in a file twice", selector=each.selector, file=f"{project}.keys.yaml")
+        else:
+            free.append(each)
+    return free
