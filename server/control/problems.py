@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from rules_compiler import Diagnostic
 from server.http.failures import NO_STORE, Refused
 from server.record.database import RecordUnavailableError
+from server.record.failures import told
 
 PROBLEM_JSON: Final = "application/problem+json"
 _WAIT = {"Retry-After": "1"}
@@ -121,7 +122,7 @@ class AnswerProblems:
             if problem is None:
                 return self._internal(request)
             if problem.status == 503:
-                self._log.warning("request refused", route=request.match_info.route.name, error=problem.detail)
+                self._log.warning("request refused", route=request.match_info.route.name, why=_why(error))
             return response_of(problem)
         except ConnectionError:
             raise  # the caller is gone
@@ -131,6 +132,11 @@ class AnswerProblems:
     def _internal(self, request: web.Request) -> web.Response:
         self._log.exception("request failed", route=request.match_info.route.name)
         return response_of(ProblemError(500, "internal", "an internal error; it was logged"))
+
+
+def _why(error: Exception) -> str:
+    """For the log, without the statement."""
+    return str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
 
 
 def _problem_of(error: Exception) -> ProblemError | None:
@@ -150,7 +156,7 @@ def _problem_of(error: Exception) -> ProblemError | None:
         case web.HTTPException():
             return ProblemError(error.status, "http", error.reason.lower())
         case RecordUnavailableError():
-            return ProblemError(503, "unavailable", str(error), headers=_WAIT)
+            return ProblemError(503, "unavailable", told(error), headers=_WAIT)
         case DBAPIError() if str(getattr(error.orig, "sqlstate", "")).startswith(_PASSING):
             return ProblemError(503, "unavailable", "the record is busy", headers=_WAIT)
     return None

@@ -28,6 +28,13 @@ class RecordInDoubtError(RecordUnavailableError):
     """The connection was lost while the change was being committed: it was made, or it was not."""
 
 
+def told(error: RecordError) -> str:
+    """What callers hear. Why is for the log: a driver's words may name the database's user, host or tables."""
+    if isinstance(error, RecordInDoubtError):
+        return "it is not known whether the change was made (hint: look, or send it again with its Idempotency-Key)"
+    return "the record cannot be reached now"
+
+
 def reason_of(error: BaseException) -> str | None:
     """Why the database cannot be had. None where this error does not say that it cannot."""
     if isinstance(error, PoolTimeoutError):

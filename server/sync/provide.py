@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 import zstandard
 from aiohttp import web
 
 from server.http.failures import JSON, NO_STORE, Refused, failure
 from server.record.database import RecordError
+from server.record.failures import told
 from server.state.records import ProjectRecord
 from server.sync.messages import (
     EVENTS,
@@ -191,13 +193,16 @@ class _Routes:
 def _answered(handler: Handler) -> Handler:
     """A host retries what may be good later, and keeps what it has whatever is answered."""
 
+    log = structlog.get_logger("sync")
+
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except Refused as refused:
             return failure(refused.status, refused.details, headers=refused.headers)
         except RecordError as error:
-            return failure(503, str(error), headers=_LATER)
+            log.debug("the record cannot be asked", route=request.match_info.route.name, why=str(error))
+            return failure(503, told(error), headers=_LATER)
 
     return answer
 

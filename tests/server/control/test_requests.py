@@ -201,6 +201,7 @@ def test_a_change_that_failed_changed_nothing_and_told_nobody(plane: Plane, monk
 
     monkeypatch.setattr(tenant_rows, "note", unreachable)
     failed = plane.ask("DELETE", "/tenants/late/projects/web", match=row.headers["etag"])
+    assert failed.json["detail"] == "the record cannot be reached now"  # and not what a driver says of it
     assert failed.code == "unavailable" and plane.feed.heard == heard
     assert plane.ask("GET", "/tenants/late/projects/web").body == row.body
 
