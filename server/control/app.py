@@ -27,6 +27,7 @@ from server.control.api import (
 )
 from server.control.api.answering import handler_of
 from server.control.api.frame import BASE, Route
+from server.control.metrics import CountRequests
 from server.control.parts import ControlSettings, Parts
 from server.control.problems import AnswerProblems
 from server.http.body import leave_expectation
@@ -55,7 +56,9 @@ ROUTES: tuple[Route, ...] = (
 
 
 def control_plane(parts: Parts) -> web.Application:
-    app = web.Application(middlewares=[AnswerProblems()], client_max_size=parts.settings.max_body_bytes)
+    app = web.Application(
+        middlewares=[CountRequests(parts.metrics), AnswerProblems()], client_max_size=parts.settings.max_body_bytes
+    )
     for route in ROUTES:
         app.router.add_route(
             route.method,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from server.control.feed import Feed
 from server.control.hosts import Hosts
+from server.control.metrics import ControlMetrics
 from server.control.publishing.impact import RecentContexts
 from server.record.database import Record
 from server.sources.compiling import Compiler
@@ -31,4 +32,5 @@ class Parts:
     compiler: Compiler
     settings: ControlSettings = field(default_factory=ControlSettings)
     hosts: Hosts | None = None  # None: nobody reports here
+    metrics: ControlMetrics = field(default_factory=ControlMetrics)
     contexts: RecentContexts = field(default_factory=RecentContexts)  # for the impact of drafts

@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.control.api.values import moment_of
+from server.control.metrics import ControlMetrics
 from server.control.webhook_addresses import Network
 from server.control.webhook_calls import Call, CallError, call
 from server.record.database import Record, RecordUnavailableError, Transaction, put_value, value_of
@@ -43,10 +44,17 @@ _TOLD = "webhooks"  # in `instance`: tenant -> number of its last audit row that
 
 
 class Webhooks:
-    def __init__(self, record: Record, allow: Sequence[Network] = (), pauses: Sequence[float] = PAUSES) -> None:
+    def __init__(
+        self,
+        record: Record,
+        allow: Sequence[Network] = (),
+        pauses: Sequence[float] = PAUSES,
+        metrics: ControlMetrics | None = None,
+    ) -> None:
         self._record = record
         self._allow = allow
         self._pauses = pauses
+        self._calls = (metrics or ControlMetrics()).webhook_calls
         self._log = structlog.get_logger("webhooks")
         self._seen: dict[str, int] = {}
         self._waiting: Counter[str] = Counter()
@@ -119,6 +127,7 @@ class Webhooks:
     def _begin(self, tenant: str, what: Call) -> None:
         if self._waiting[tenant] >= WAITING:
             self._log.warning("a webhook is not called: too many wait", tenant=tenant, delivery=what.id)
+            self._calls.labels("let_go").inc()
             return
         self._waiting[tenant] += 1
         task = asyncio.create_task(self._deliver(tenant, what))
@@ -131,10 +140,12 @@ class Webhooks:
                 try:
                     async with self._of.setdefault(tenant, asyncio.Semaphore(OF_A_TENANT)), self._all:
                         await call(what, self._allow)
+                    self._calls.labels("told").inc()
                     return
                 except CallError as error:
                     if pause is None or not error.again:
                         self._log.warning("a webhook was not told", tenant=tenant, delivery=what.id, why=str(error))
+                        self._calls.labels("failed").inc()
                         return
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         finally:

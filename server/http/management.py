@@ -8,7 +8,7 @@ becomes `{"ready": true, "environments": [{"environment": "shop/web/production",
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from heapq import nsmallest
 from typing import Any
@@ -30,6 +30,7 @@ from server.version import version
 
 PAGE = 100
 LARGEST_PAGE = 1000
+_END = b"# EOF\n"  # of OpenMetrics
 
 
 class Management:
@@ -43,8 +44,10 @@ class Management:
         *,
         workers: int = 1,
         source: str = "folder",
+        beside: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
-        """`workers`: how many there are to be, which says what a canary's share is."""
+        """`workers`: how many there are to be, which says what a canary's share is. `beside`: metrics of another
+        process of this server, in the format that an Accept header asks for."""
         self._store = store
         self._publisher = publisher
         self._page = page
@@ -52,6 +55,7 @@ class Management:
         self._quotas = quotas
         self._slots = workers
         self._source = source
+        self._beside = beside
 
     async def healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -67,8 +71,12 @@ class Management:
         return web.Response(text="ready\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
-        render, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=render(self._metrics.registry), headers={"Content-Type": content_type})
+        accept = request.headers.get("Accept", "")
+        render, content_type = exposition.choose_encoder(accept)
+        body: bytes = render(self._metrics.registry)
+        if self._beside is not None and (more := await self._beside(accept)):
+            body = body.removesuffix(_END) + more
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def status(self, request: web.Request) -> web.Response:
         limit = _limit_of(request)

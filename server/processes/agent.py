@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -26,8 +27,9 @@ from server.http.failures import AnswerFailures
 from server.http.listener import Runner
 from server.http.management import Management
 from server.metrics import AgentMetrics
+from server.processes.control_metrics import metrics_of
 from server.processes.inherited import LEAVE, leave_with
-from server.processes.sockets import Doors
+from server.processes.sockets import CONTROL_SOCKET, Doors, short
 from server.processes.sources import Source, askers_of, source_kind, source_of
 from server.quotas import Quotas
 from server.settings import Settings
@@ -58,9 +60,10 @@ def management_plane(
     *,
     workers: int = 1,
     source: str = "folder",
+    beside: Callable[[str], Awaitable[bytes]] | None = None,
 ) -> web.Application:
     app = web.Application(middlewares=[AnswerFailures()])
-    management = Management(store, publisher, page, metrics, quotas, workers=workers, source=source)
+    management = Management(store, publisher, page, metrics, quotas, workers=workers, source=source, beside=beside)
     app.router.add_get("/healthz", management.healthz)
     app.router.add_get("/readyz", management.readyz)
     app.router.add_get("/metrics", management.metrics)
@@ -124,7 +127,11 @@ async def act(
         export = Export(database, store, files)
         kind = source_kind(settings)
         slots = settings.worker_count()
-        app = management_plane(store, publisher, page, metrics, quotas, export, workers=slots, source=kind)
+        controls = settings.tenants is None and settings.upstream is None
+        beside = functools.partial(metrics_of, short(state / CONTROL_SOCKET)) if controls else None
+        app = management_plane(
+            store, publisher, page, metrics, quotas, export, workers=slots, source=kind, beside=beside
+        )
         runner = Runner(
             app,
             head_timeout=settings.head_timeout,

@@ -24,9 +24,10 @@ from server.control.canaries import Canaries
 from server.control.feed import Feed
 from server.control.first_key import FILE as KEY_FILE
 from server.control.first_key import make_first_key
-from server.control.host_reports import add_host_routes
+from server.control.host_reports import LARGEST, add_host_routes
 from server.control.hosts import Hosts
 from server.control.importing import fill
+from server.control.metrics import ControlMetrics
 from server.control.publishing.publish import Desk
 from server.control.publishing.schedule import Scheduler
 from server.control.webhook_addresses import allowed
@@ -52,6 +53,7 @@ from server.sync.scope import ALL, Scope
 Result = TypeVar("Result")
 
 BEAT = 1.0  # seconds
+RESTART_SECONDS = 5.0  # until a part that failed begins again
 RETRY_SECONDS = 1.0  # until a record that cannot be reached is tried again
 
 
@@ -101,7 +103,9 @@ async def _act(
         await _patiently(lambda: make_first_key(record, settings.state_folder() / KEY_FILE))
         if settings.import_ is not None:
             await fill(record, settings.import_, compiler, progress)
+        metrics = ControlMetrics(registry)
         provider = RecordProvider(record, feed)
+        metrics.record_up.set_function(provider.reaches_record)
         hosts = Hosts(record)
         canaries = Canaries(record, hosts, compiler, feed.changed)
         await _patiently(provider.load)
@@ -113,9 +117,9 @@ async def _act(
             return ALL  # who may open the socket may have all
 
         evaluations = settings.state_folder() / EVALUATIONS
-        parts = Parts(record, feed, compiler, ControlSettings(evaluations=evaluations), hosts=hosts)
+        parts = Parts(record, feed, compiler, ControlSettings(evaluations=evaluations), hosts=hosts, metrics=metrics)
         app = control_plane(parts)
-        of_this_machine = web.Application(middlewares=[AnswerFailures()])
+        of_this_machine = web.Application(middlewares=[AnswerFailures()], client_max_size=LARGEST)
         for each, authorise in ((app, of_edge), (of_this_machine, of_host)):
             add_sync_routes(each, provider, authorise)
             add_host_routes(each, hosts, authorise)
@@ -135,18 +139,37 @@ async def _act(
             await web.SockSite(runner, listener).start()
         os.write(ready, b"r")
         loaded()
+        webhooks = Webhooks(record, allowed(settings.webhook_allow), metrics=metrics)
+        scheduler = Scheduler(Desk(record, compiler, feed, parts.contexts, metrics))
+        running: dict[str, Callable[[], Awaitable[None]]] = {
+            "provider": provider.run,
+            "hosts": hosts.run,
+            "canaries": canaries.run,
+            "webhooks": webhooks.run,
+            "scheduler": scheduler.run,
+        }
+        if settings.redis is not None:
+            redis = RedisClient(parse_address(settings.redis))
+            stack.push_async_callback(redis.close)
+            running["relay"] = RedisRelay(record, feed, redis, registry).run
+        else:
+            running["outbox"] = lambda: forget_old(record)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(provider.run())
-            if settings.redis is not None:
-                redis = RedisClient(parse_address(settings.redis))
-                stack.push_async_callback(redis.close)
-                tasks.create_task(RedisRelay(record, feed, redis, registry).run())
-            else:
-                tasks.create_task(forget_old(record))
-            tasks.create_task(hosts.run())
-            tasks.create_task(canaries.run())
-            tasks.create_task(Webhooks(record, allowed(settings.webhook_allow)).run())
-            tasks.create_task(Scheduler(Desk(record, compiler, feed, parts.contexts)).run())
+            for name, part in running.items():
+                tasks.create_task(keep_running(name, part, metrics))
+
+
+async def keep_running(
+    name: str, part: Callable[[], Awaitable[None]], metrics: ControlMetrics, pause: float = RESTART_SECONDS
+) -> None:
+    """For ever: whatever one part was not written for, the admin API and the others go on."""
+    while True:
+        try:
+            await part()
+        except Exception:
+            structlog.get_logger("control").exception("a part of the control plane failed; it begins again", part=name)
+            metrics.restarts.labels(name).inc()
+        await asyncio.sleep(pause)
 
 
 def add_metrics(app: web.Application, registry: CollectorRegistry) -> web.Application:

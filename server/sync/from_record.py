@@ -45,10 +45,14 @@ class RecordProvider:
         self._records: OrderedDict[ProjectId, ProjectRecord] = OrderedDict()
         self._snapshots: OrderedDict[str, bytes] = OrderedDict()
         self._remembered = 0  # bytes of snapshots
+        self._fetching: dict[str, asyncio.Task[bytes | None]] = {}  # one for all who want the same
         self._log = structlog.get_logger("sync")
 
     def ready(self) -> bool:
         return bool(self._id)
+
+    def reaches_record(self) -> bool:
+        return self._unreachable is None
 
     def source(self) -> str:
         return self._id
@@ -93,16 +97,27 @@ class RecordProvider:
         name = f"{project}/{digest}"
         found = self._snapshots.get(name)
         if found is None:
-            here = (snapshots.c.tenant == project.tenant) & (snapshots.c.project == project.project)
+            fetching = self._fetching.get(name)
+            if fetching is None:
+                fetching = self._fetching[name] = asyncio.create_task(self._fetch(project, digest, name))
+            found = await asyncio.shield(fetching)  # who goes away takes it from nobody
+        return Blob(found, packed=True) if found is not None else None
+
+    async def _fetch(self, project: ProjectId, digest: str, name: str) -> bytes | None:
+        here = (snapshots.c.tenant == project.tenant) & (snapshots.c.project == project.project)
+        try:
             async with self._record.look() as tx:
-                found = await tx.scalar(select(snapshots.c.content).where(here, snapshots.c.digest == digest))
-            if found is None:
-                return None
+                found: bytes | None = await tx.scalar(
+                    select(snapshots.c.content).where(here, snapshots.c.digest == digest)
+                )
+        finally:
+            del self._fetching[name]
+        if found is not None:
             self._snapshots[name] = found
             self._remembered += len(found)
             while self._remembered > SNAPSHOT_BYTES and len(self._snapshots) > 1:
                 self._remembered -= len(self._snapshots.popitem(last=False)[1])
-        return Blob(found, packed=True)
+        return found
 
     def listen(self) -> AsyncIterator[Changed]:
         return self._feed.listen()

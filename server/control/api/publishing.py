@@ -168,6 +168,7 @@ async def commit_and_wait(call: Call[Any, Any], prepared: Prepared) -> Answer:
         return published_view(call, committed[0])
 
     answer = await call.change(work)
+    call.parts.metrics.publishes.labels(prepared.frozen.candidate.kind).inc()
     if not committed[0].told:
         return answer
     waited = await waited_for(call.parts.hosts, call.environment, committed[0].number, call.query.wait)

@@ -22,7 +22,7 @@ from server.record.versions import StaleError
 
 
 def desk_of(parts: Parts) -> Desk:
-    return Desk(parts.record, parts.compiler, parts.feed, parts.contexts)
+    return Desk(parts.record, parts.compiler, parts.feed, parts.contexts, parts.metrics)
 
 
 @contextlib.contextmanager

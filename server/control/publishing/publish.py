@@ -16,6 +16,7 @@ from typing import Final
 
 from rules_compiler import Diagnostic
 from server.control.feed import Feed
+from server.control.metrics import ControlMetrics
 from server.control.publishing.candidate import Basis, Frozen, freeze, newest_snapshot, working_basis
 from server.control.publishing.diff import Change
 from server.control.publishing.edits import edits_for, touched_parts
@@ -45,6 +46,7 @@ class Desk:
     compiler: Compiler
     feed: Feed
     contexts: RecentContexts = field(default_factory=RecentContexts)
+    metrics: ControlMetrics = field(default_factory=ControlMetrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ async def commit_alone(desk: Desk, prepared: Prepared, *, by: Actor) -> Committe
     """In a transaction of its own, and the feed is told."""
     async with desk.record.change() as tx:
         done = await commit(tx, prepared, by=by)
+    desk.metrics.publishes.labels(prepared.frozen.candidate.kind).inc()
     if done.told:
         desk.feed.changed(prepared.environment.project_id, done.number)
     return done

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.running import ROOT, until
+from tests.server.running import ROOT, request_of, until
 from tests.server.sync.servers import Burgee, burgee, folder_with
 
 
@@ -29,6 +29,17 @@ def test_what_is_published_is_answered_by_every_worker(central: tuple[Burgee, st
         version = server.publish(word)
         until(lambda word=word: server.words_of_all(key) == {word})  # type: ignore[misc]
         assert server.ask(key).headers["burgee-version"] == str(version)
+
+
+def test_the_agent_shows_what_its_control_plane_counts(central: tuple[Burgee, str]) -> None:
+    server, _ = central
+    server.publish("counted")
+    assert server.metric("burgee_control_requests_total") >= 4 and server.metric("burgee_control_publishes_total") >= 1
+    assert server.metric("burgee_control_record_up") == 1
+    text = "application/openmetrics-text; version=1.0.0"
+    reply = request_of(server.running.management, "GET", "/metrics", None, {"Accept": text})
+    assert reply.headers["content-type"].startswith("application/openmetrics-text")
+    assert reply.body.count(b"# EOF") == 1 and reply.body.endswith(b"# EOF\n") and b"burgee_control_" in reply.body
 
 
 def test_a_dead_control_plane_is_not_noticed_and_comes_back(central: tuple[Burgee, str]) -> None:
