@@ -15,7 +15,7 @@ from msgspec import Meta
 from server.control.api.definitions import shown_diagnostics
 from server.control.api.frame import Answer, Call, Page, PageQuery, Route, found
 from server.control.api.hosts import Wait
-from server.control.api.publishing import Contexts, Published, commit_and_wait
+from server.control.api.publishing import Contexts, Published, commit_and_wait, overrides_impact
 from server.control.api.publishing_problems import as_problems, desk_of
 from server.control.problems import DiagnosticOf
 from server.control.publishing import drafting, schedule
@@ -37,10 +37,11 @@ class NewDraft(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
 
 class Schedule(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     publish_at: Annotated[datetime, Meta(tz=True)]
+    override_impact: bool = False  # of admins
 
 
 class PublishDraft(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    override_impact: bool = False
+    override_impact: bool = False  # of admins
 
 
 class ApprovalView(msgspec.Struct, frozen=True):
@@ -125,7 +126,8 @@ async def withdraw(call: Call[None, None]) -> Answer:
 async def put_on_schedule(call: Call[Schedule, None]) -> Answer:
     async def work(tx: Transaction) -> Answer:
         at = call.body.publish_at.timestamp()
-        await schedule.schedule(tx, await _matched(tx, call), publish_at=at, by=call.actor)
+        draft = await _matched(tx, call)
+        await schedule.schedule(tx, draft, publish_at=at, override_impact=overrides_impact(call), by=call.actor)
         return await _again(tx, call)
 
     with as_problems():
@@ -145,7 +147,7 @@ async def publish(call: Call[PublishDraft, Wait]) -> Answer:
     with as_problems():
         async with call.parts.record.look() as tx:
             draft = await _matched(tx, call)
-        prepared = await drafting.prepare_draft(desk_of(call.parts), draft, override_impact=call.body.override_impact)
+        prepared = await drafting.prepare_draft(desk_of(call.parts), draft, override_impact=overrides_impact(call))
         return await commit_and_wait(call, prepared)
 
 

@@ -23,7 +23,7 @@ from server.control.api.frame import Answer, Call, Route
 from server.control.api.hosts import LONGEST_WAIT, Wait, waited_for
 from server.control.api.publishing_problems import as_problems, desk_of
 from server.control.hosts import Waited
-from server.control.problems import DiagnosticOf, ProblemError
+from server.control.problems import DiagnosticOf, ProblemError, forbidden
 from server.control.publishing import drafting
 from server.control.publishing.diff import Change
 from server.control.publishing.impact import MOST_CONTEXTS, Impact
@@ -47,7 +47,7 @@ Key = Annotated[str, Meta(pattern=f"^{NAME}$")]
 class Publish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     message: Message = ""
     contexts: Contexts = ()  # to measure the impact with
-    override_impact: bool = False
+    override_impact: bool = False  # of admins
 
 
 class Rollback(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -61,12 +61,14 @@ class Promote(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields
     segments: tuple[Key, ...] | None = ()  # null: all
     message: Message = ""
     contexts: Contexts = ()
-    override_impact: bool = False
+    override_impact: bool = False  # of admins
     draft: bool = False  # make a draft of it, where others have to approve
 
 
 class Kill(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    variant: Key | None = None  # that everybody gets; null: the flag's off variant
+    variant: Key | None = (
+        None  # that everybody gets; null: the flag's off variant. Of admins where approvals are needed
+    )
     message: Message = ""
 
 
@@ -92,7 +94,7 @@ async def publish(call: Call[Publish, Wait]) -> Answer:
             expected=_matched(call),
             message=call.body.message,
             contexts=call.body.contexts,
-            override_impact=call.body.override_impact,
+            override_impact=overrides_impact(call),
         )
         return await commit_and_wait(call, prepared)
 
@@ -120,7 +122,7 @@ async def promote(call: Call[Promote, DryRunOrWait]) -> Answer:
             expected=_anything if dry else _matched(call),
             message=body.message,
             contexts=body.contexts,
-            override_impact=body.override_impact or dry,
+            override_impact=overrides_impact(call) or dry,
             as_draft=body.draft or dry,
         )
         if dry:
@@ -143,6 +145,7 @@ async def kill(call: Call[Kill, Wait]) -> Answer:
                 call.environment,
                 call.path["key"],
                 variant=call.body.variant,
+                past_approvals=call.principal.may(Role.ADMIN),
                 message=call.body.message,
             )
             try:
@@ -172,6 +175,14 @@ async def commit_and_wait(call: Call[Any, Any], prepared: Prepared) -> Answer:
         return answer
     waited = await waited_for(call.parts.hosts, call.environment, committed[0].number, call.query.wait)
     return replace(answer, value=msgspec.structs.replace(answer.value, waited=waited)) if waited else answer
+
+
+def overrides_impact(call: Call[Any, Any]) -> bool:
+    """Raises ProblemError: 403 where the request says so and the key may not."""
+    if call.body.override_impact and not call.principal.may(Role.ADMIN):
+        raise forbidden("only an admin overrides the impact threshold")
+    overrides: bool = call.body.override_impact
+    return overrides
 
 
 def _unpublished(prepared: Prepared, draft: str | None) -> Published:
@@ -205,6 +216,6 @@ ROUTES = (
     ),
     Route(
         "flag_kill", "POST", f"{PATH}/flags/{{key}}/kill", _EDITOR, kill, "a flag off for everybody, at once",
-        answer=Published, statuses=(422,), body=Kill, body_optional=True, query=Wait,
+        answer=Published, statuses=(409, 422), body=Kill, body_optional=True, query=Wait,
     ),
 )  # fmt: skip

@@ -9,8 +9,9 @@ All that is slow happens here, before the transaction that publishes: see publis
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,7 +20,7 @@ from server.control.publishing.diff import Change, differences
 from server.control.publishing.documents import Document, taken_apart
 from server.control.publishing.refusals import DoesNotCompileError
 from server.diagnostics import summary_of
-from server.record.canaries import SECONDS, Plan, live_beside
+from server.record.canaries import live_beside
 from server.record.database import Transaction, epoch_of, next_number
 from server.record.definitions import bodies_of, digest_of, environment_names, joined
 from server.record.history import environment_row, made_of_version
@@ -37,13 +38,6 @@ class Rules(msgspec.Struct, frozen=True, rename="camel"):
     lint_gate: Literal["error", "warning", "off"] = "error"  # "warning": a warning keeps it from being published, too
     impact_threshold: float | None = None  # share of contexts, 0 to 1, that one flag may flip for
     sample_contexts: bool = False
-    canary_share: float = 0.0  # of the workers that get a publish first
-    canary_seconds: float = SECONDS
-
-    @property
-    def canary(self) -> Plan | None:
-        """How a publish is tried; None: everybody gets it at once."""
-        return Plan(self.canary_share, self.canary_seconds) if 0 < self.canary_share < 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,7 @@ async def basis_of(tx: Transaction, environment: EnvironmentId, *, beside_canary
     """Raises LookupError. `beside_canary`: what is published is what is live, where the newest is only a canary."""
     row = await environment_row(tx, environment)
     newest, number = row.version, next_number(await epoch_of(tx), row.version)
-    rules = msgspec.convert(row.settings, Rules)
+    rules = rules_of(row.settings)
     live = await live_beside(tx, environment) if beside_canary else None
     made_of = await made_of_version(tx, environment, live or newest) if newest else None
     if made_of is None:
@@ -128,6 +122,10 @@ async def freeze(
         message=message,
     )
     return Frozen(basis, candidate, document, checked.diagnostics[:DIAGNOSTICS_SHOWN], changes)
+
+
+def rules_of(settings: Mapping[str, Any]) -> Rules:
+    return msgspec.convert(settings, Rules)
 
 
 async def newest_snapshot(tx: Transaction, basis: Basis) -> bytes | None:

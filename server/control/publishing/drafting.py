@@ -1,6 +1,7 @@
 """Drafts: made of the working copy, approved by others than their author, published or withdrawn.
 
-draft = await make_draft(desk, environment, message="…", by=ann)        frozen, with diagnostics, changes, impact
+prepared = await prepare_working_draft(desk, environment)               frozen, with diagnostics, changes, impact
+draft = await keep_draft(tx, prepared, by=ann)
 await approve(tx, draft, by=bob)                                        what bob saw is what will be published
 prepared = await prepare_draft(desk, draft)                             then as in publish.py
 """
@@ -33,6 +34,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     changes: tuple[Change, ...] = ()
     impact: Impact | None = None
     failure: str = ""  # of a scheduled one that could not be published
+    impact_overridden: bool = False  # by whoever scheduled it
 
 
 report_of = msgspec.json.Decoder(Report).decode
@@ -68,14 +70,6 @@ async def keep_draft(tx: Transaction, prepared: Prepared, *, by: Actor) -> Draft
     return draft
 
 
-async def make_draft(
-    desk: Desk, environment: EnvironmentId, *, message: str = "", contexts: Sequence[Context] = (), by: Actor
-) -> Draft:
-    prepared = await prepare_working_draft(desk, environment, message=message, contexts=contexts)
-    async with desk.record.change() as tx:
-        return await keep_draft(tx, prepared, by=by)
-
-
 async def prepare_draft(desk: Desk, draft: Draft, *, override_impact: bool = False) -> Prepared:
     """Compiled again, with the number that is next now. Raises StaleError where the environment has moved on."""
     if draft.state not in WAITING:
@@ -102,6 +96,13 @@ def check_approvals(draft: Draft, basis: Basis) -> None:
         raise NeedsApprovalError(f"`{draft.environment}` needs {missing} more, by others than the author")
 
 
+def check_impact(draft: Draft, basis: Basis, *, override: bool) -> Impact:
+    """As it was when the draft was made. Raises ImpactError."""
+    impact = report_of(draft.report).impact or Impact(0)
+    impact.check(basis.rules.impact_threshold, override=override)
+    return impact
+
+
 async def approve(tx: Transaction, draft: Draft, *, by: Actor) -> None:
     """Raises ConflictError, StaleError."""
     if draft.state != OPEN:
@@ -124,13 +125,10 @@ async def withdraw(tx: Transaction, draft: Draft, *, by: Actor) -> None:
 
 
 async def _impact_again(desk: Desk, draft: Draft, frozen: Frozen, override: bool) -> Impact:
-    """That of the draft where no contexts are kept: those it was measured with are not."""
-    rules = frozen.basis.rules
-    if rules.sample_contexts and desk.contexts.of(draft.environment):
-        return await impact_on(desk, frozen, (), override=override)
-    impact = report_of(draft.report).impact or Impact(0)
-    impact.check(rules.impact_threshold, override=override)
-    return impact
+    """Of the contexts that are kept now, and as it was when it was made: those it was measured with are gone."""
+    then = check_impact(draft, frozen.basis, override=override)
+    now = await impact_on(desk, frozen, (), override=override)
+    return max(then, now, key=lambda each: (each.largest, each.contexts))
 
 
 async def _note(tx: Transaction, draft: Draft, action: str, by: Actor, details: dict[str, Any]) -> None:

@@ -167,6 +167,40 @@ def test_drafts_over_http(bench: Bench) -> None:
     bench.serve(steps)
 
 
+def test_a_kill_gives_nobody_what_others_have_to_approve(bench: Bench) -> None:
+    async def steps(desk: Desk, client_of: ClientOf) -> None:
+        ann, admin = client_of(), client_of(role="admin")
+        await begin(ann, checkout=text(enabled=False))
+        kill = f"{HERE}/flags/checkout/kill"
+        assert (await ann.ask("POST", kill, {"variant": "b"}))[0] == 200
+        await set_settings(desk, approvals=1)
+        status, problem, _ = await ann.ask("POST", kill, {"variant": "a"})
+        assert (status, problem["type"]) == (409, "urn:burgee:problem:needs-approval")
+        assert (await ann.ask("POST", kill))[0] == 200
+        assert (await admin.ask("POST", kill, {"variant": "a"}))[0] == 200
+
+    bench.serve(steps)
+
+
+def test_the_impact_threshold_is_overridden_by_admins_and_audited(bench: Bench) -> None:
+    async def steps(desk: Desk, client_of: ClientOf) -> None:
+        ann, admin = client_of(), client_of(role="admin")
+        await begin(ann)
+        await set_settings(desk, impactThreshold=0.1)
+        _, _, etag = await ann.ask("GET", CHECKOUT)
+        assert (await ann.ask("PUT", CHECKOUT, text("two"), match=etag))[0] == 200
+        wanted = {"contexts": [{"targetingKey": "u"}]}
+        assert (await ann.ask("POST", f"{HERE}/publish", wanted, match=1))[0] == 409
+        wanted["overrideImpact"] = True  # type: ignore[assignment]
+        assert (await ann.ask("POST", f"{HERE}/publish", wanted, match=1))[0] == 403
+        assert (await admin.ask("POST", f"{HERE}/publish", wanted, match=1))[0] == 200
+        _, page, _ = await admin.ask("GET", "/tenants/shop/audit")
+        (row,) = [each for each in page["items"] if each["action"] == "environment.override-impact"]
+        assert row["details"] == {"version": 2, "flag": "checkout", "share": 1.0}
+
+    bench.serve(steps)
+
+
 def test_the_document_is_replaced_as_a_whole(bench: Bench) -> None:
     async def steps(desk: Desk, client_of: ClientOf) -> None:
         ann = client_of()
