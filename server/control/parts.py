@@ -11,6 +11,7 @@ from pathlib import Path
 from server.control.feed import Feed
 from server.control.hosts import Hosts
 from server.control.publishing.impact import RecentContexts
+from server.control.publishing.kept import KeptDocuments
 from server.record.database import Record
 from server.sources.compiling import Compiler
 
@@ -32,3 +33,4 @@ class Parts:
     settings: ControlSettings = field(default_factory=ControlSettings)
     hosts: Hosts | None = None  # None: nobody reports here
     contexts: RecentContexts = field(default_factory=RecentContexts)  # for the impact of drafts
+    kept: KeptDocuments = field(default_factory=KeptDocuments)  # for publishing

@@ -15,7 +15,7 @@ from msgspec import Meta
 from server.control.api.definitions import shown_diagnostics
 from server.control.api.frame import Answer, Call, Page, PageQuery, Route, found
 from server.control.api.hosts import Wait
-from server.control.api.publishing import Contexts, Published, commit_and_wait, overrides_impact
+from server.control.api.publishing import Contexts, Published, commit_and_wait, overrides_impact, wait_again
 from server.control.api.publishing_problems import as_problems, desk_of
 from server.control.problems import DiagnosticOf
 from server.control.publishing import drafting, schedule
@@ -31,6 +31,7 @@ ONE = f"{PATH}/{{id}}"
 
 
 class NewDraft(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    revision: Annotated[int, Meta(ge=0)] | None = None  # of the working copy; null: whatever it is by now
     message: Annotated[str, Meta(max_length=2000)] = ""
     contexts: Contexts = ()  # to measure the impact with
 
@@ -77,7 +78,11 @@ class DraftsQuery(PageQuery, frozen=True, rename="camel", forbid_unknown_fields=
 async def create(call: Call[NewDraft, None]) -> Answer:
     with as_problems():
         prepared = await drafting.prepare_working_draft(
-            desk_of(call.parts), call.environment, message=call.body.message, contexts=call.body.contexts
+            desk_of(call.parts),
+            call.environment,
+            revision=call.body.revision,
+            message=call.body.message,
+            contexts=call.body.contexts,
         )
 
         async def work(tx: Transaction) -> Answer:
@@ -225,6 +230,6 @@ ROUTES = (
     Route(
         "draft_publish", "POST", f"{ONE}/publish", _EDITOR, publish, "publish it",
         answer=Published, statuses=(409, 422), body=PublishDraft, body_optional=True, conditional=True,
-        query=Wait,
+        query=Wait, again=wait_again,
     ),
 )  # fmt: skip

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from rules_compiler import Diagnostic
 from server.control.publishing.candidate import Basis, Frozen, basis_of, freeze, working_basis
 from server.control.publishing.diff import Change
+from server.control.publishing.documents import taken_apart
 from server.control.publishing.impact import Context, Impact
 from server.control.publishing.publish import Desk, Prepared, approvals_text, check_current, impact_on
 from server.control.publishing.refusals import ConflictError, NeedsApprovalError
 from server.record.audit import Actor, note
 from server.record.database import Transaction
-from server.record.drafts import OPEN, WAITING, WITHDRAWN, Approval, Draft, change_draft, insert_draft
+from server.record.drafts import OPEN, WAITING, WITHDRAWN, Approval, Draft, change_draft, count_drafts, insert_draft
 from server.record.versions import document_of, store_document
 from server.types import EnvironmentId
+
+MOST_WAITING: Final = 100  # drafts of an environment that are open or scheduled
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,19 +44,29 @@ report_of = msgspec.json.Decoder(Report).decode
 
 
 async def prepare_working_draft(
-    desk: Desk, environment: EnvironmentId, *, message: str = "", contexts: Sequence[Context] = ()
+    desk: Desk,
+    environment: EnvironmentId,
+    *,
+    revision: int | None = None,
+    message: str = "",
+    contexts: Sequence[Context] = (),
 ) -> Prepared:
-    """The working copy, frozen. Raises LookupError, DoesNotCompileError."""
+    """The working copy, frozen; of that revision, where one is said.
+
+    Raises LookupError, EditedError, DoesNotCompileError.
+    """
     async with desk.record.look() as tx:
-        basis, content = await working_basis(tx, environment)
-    frozen = await freeze(desk.compiler, basis, content, kind="publish", message=message, gated=False)
+        basis, document = await working_basis(tx, environment, desk.kept, revision=revision)
+    frozen = await freeze(desk.compiler, basis, document, kind="publish", message=message, gated=False)
     return Prepared(frozen, await impact_on(desk, frozen, contexts, override=True))
 
 
 async def keep_draft(tx: Transaction, prepared: Prepared, *, by: Actor) -> Draft:
-    """What was prepared, in place of publishing it."""
+    """What was prepared, in place of publishing it. Raises ConflictError."""
     frozen, candidate = prepared.frozen, prepared.frozen.candidate
     environment = prepared.environment
+    if await count_drafts(tx, environment, WAITING) >= MOST_WAITING:
+        raise ConflictError(f"`{environment}` has {MOST_WAITING} drafts that wait (hint: withdraw or publish some)")
     await store_document(tx, environment.project_id, candidate.document_digest, candidate.document)
     draft = await insert_draft(
         tx,
@@ -75,14 +88,21 @@ async def prepare_draft(desk: Desk, draft: Draft, *, override_impact: bool = Fal
     if draft.state not in WAITING:
         raise ConflictError(f"the draft is {draft.state}")
     async with desk.record.look() as tx:
-        basis = await basis_of(tx, draft.environment)
+        basis = await basis_of(tx, draft.environment, desk.kept)
         content = await document_of(tx, draft.environment.project_id, draft.document)
     check_current(basis, draft.base)
     check_approvals(draft, basis)
     if content is None:
         raise LookupError("the document of the draft is gone")
     frozen = await freeze(
-        desk.compiler, basis, content, kind=draft.kind, origin=draft.origin, message=draft.message, draft=draft.id
+        desk.compiler,
+        basis,
+        taken_apart(content),
+        content=content,
+        kind=draft.kind,
+        origin=draft.origin,
+        message=draft.message,
+        draft=draft.id,
     )
     impact = await _impact_again(desk, draft, frozen, override_impact)
     return Prepared(frozen, impact, keeps_working_copy=draft.kind == "publish", draft=draft)

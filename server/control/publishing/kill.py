@@ -32,7 +32,7 @@ async def prepare_kill(
     the commit: again.
     """
     async with desk.record.look() as tx:
-        basis = await basis_of(tx, environment, beside_canary=True)
+        basis = await basis_of(tx, environment, desk.kept, beside_canary=True)
     if variant is not None and basis.rules.approvals and not past_approvals:
         needed = approvals_text(basis.rules.approvals)
         raise NeedsApprovalError(
@@ -46,7 +46,5 @@ async def prepare_kill(
     if variant is not None:
         off["offVariant"] = variant
     document = basis.published.with_parts({(FLAG, key): packed(overridden(FLAG, flag, name, off))})
-    frozen = await freeze(
-        desk.compiler, basis, document.content(), kind="kill", origin=key, message=message, gated=False
-    )
+    frozen = await freeze(desk.compiler, basis, document, kind="kill", origin=key, message=message, gated=False)
     return Prepared(frozen, keeps_working_copy=False)

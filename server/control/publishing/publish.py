@@ -21,6 +21,7 @@ from server.control.publishing.candidate import Basis, Frozen, freeze, newest_sn
 from server.control.publishing.diff import Change
 from server.control.publishing.edits import edits_for, touched_parts
 from server.control.publishing.impact import Context, Impact, ImpactError, RecentContexts, impact_of
+from server.control.publishing.kept import KeptDocuments
 from server.control.publishing.refusals import NeedsApprovalError
 from server.record.audit import Actor, note
 from server.record.canaries import plan_of
@@ -47,6 +48,7 @@ class Desk:
     compiler: Compiler
     feed: Feed
     contexts: RecentContexts = field(default_factory=RecentContexts)
+    kept: KeptDocuments = field(default_factory=KeptDocuments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +83,23 @@ async def prepare_publish(
     environment: EnvironmentId,
     *,
     expected: Expected,
+    revision: int | None = None,
     message: str = "",
     contexts: Sequence[Context] = (),
     override_impact: bool = False,
 ) -> Prepared:
-    """The working copy, at once. Raises LookupError, StaleError and what refusals.py has."""
+    """The working copy, at once; of that revision, where one is said.
+
+    Raises LookupError, StaleError and what refusals.py has.
+    """
     async with desk.record.look() as tx:
-        basis, content = await working_basis(tx, environment)
+        basis, document = await working_basis(tx, environment, desk.kept, revision=revision)
     check_current(basis, expected)
     if basis.rules.approvals:
         raise NeedsApprovalError(
             f"`{environment}` needs {approvals_text(basis.rules.approvals)} (hint: make a draft of it)"
         )
-    frozen = await freeze(desk.compiler, basis, content, kind="publish", message=message)
+    frozen = await freeze(desk.compiler, basis, document, kind="publish", message=message)
     impact = await impact_on(desk, frozen, contexts, override=override_impact)
     return Prepared(frozen, impact)
 
@@ -133,9 +139,16 @@ async def commit_alone(desk: Desk, prepared: Prepared, *, by: Actor) -> Committe
     """In a transaction of its own, and the feed is told."""
     async with desk.record.change() as tx:
         done = await commit(tx, prepared, by=by)
+    keep_committed(desk, prepared)
     if done.told:
         desk.feed.changed(prepared.environment.project_id, done.number)
     return done
+
+
+def keep_committed(desk: Desk, prepared: Prepared) -> None:
+    """The next one is made against it."""
+    frozen = prepared.frozen
+    desk.kept.keep(prepared.environment.project_id, frozen.candidate.document_digest, frozen.document)
 
 
 async def impact_on(desk: Desk, frozen: Frozen, contexts: Sequence[Context], *, override: bool = False) -> Impact:

@@ -18,6 +18,7 @@ import structlog
 
 from server.control.publishing.candidate import basis_of
 from server.control.publishing.drafting import check_approvals, check_impact, prepare_draft, report_of
+from server.control.publishing.kept import KeptDocuments
 from server.control.publishing.publish import Committed, Desk, RulesChangedError, check_current, commit_alone
 from server.control.publishing.refusals import ConflictError, RefusedError
 from server.record.audit import Actor, note
@@ -40,7 +41,7 @@ async def schedule(
         raise ConflictError(f"the draft is {draft.state}")
     if not time.time() - 60 <= publish_at <= time.time() + LATEST:
         raise ConflictError("a moment from now to a year from now")
-    basis = await basis_of(tx, draft.environment)
+    basis = await basis_of(tx, draft.environment, KeptDocuments())
     check_current(basis, draft.base)
     check_approvals(draft, basis)
     check_impact(draft, basis, override=override_impact)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from server.control.publishing import drafting
 from server.control.publishing.drafting import approve, prepare_draft, report_of, withdraw
 from server.control.publishing.impact import ImpactError
 from server.control.publishing.publish import Desk, RulesChangedError, commit_alone, prepare_publish
@@ -213,5 +214,20 @@ def test_a_schedule_does_not_go_past_the_impact_threshold(bench: Bench) -> None:
         failed = await again(desk, later)
         assert failed.state == "failed" and "flips for 100.0%" in report_of(failed.report).failure
         assert [each.version for each in await Scheduler(desk).publish_due(at + 61)] == [2]
+
+    bench.run(steps)
+
+
+def test_drafts_that_wait_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drafting, "MOST_WAITING", 2)
+
+    async def steps(desk: Desk) -> None:
+        await edit(desk, "checkout", text())
+        gone, _ = await make_draft(desk), await make_draft(desk)
+        with pytest.raises(ConflictError):
+            await make_draft(desk)
+        async with desk.record.change() as tx:
+            await withdraw(tx, gone, by=ALICE)
+        await make_draft(desk)
 
     bench.run(steps)

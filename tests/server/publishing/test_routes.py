@@ -201,6 +201,20 @@ def test_the_impact_threshold_is_overridden_by_admins_and_audited(bench: Bench) 
     bench.serve(steps)
 
 
+def test_a_working_copy_that_was_edited_meanwhile_is_not_published(bench: Bench) -> None:
+    async def steps(desk: Desk, client_of: ClientOf) -> None:
+        ann = client_of()
+        await begin(ann)
+        _, _, seen = await ann.ask("GET", f"{PROJECT}/document")
+        assert (await ann.ask("PUT", f"{PROJECT}/flags/other", switch()))[0] == 201
+        for path in ("publish", "drafts"):
+            status, problem, _ = await ann.ask("POST", f"{HERE}/{path}", {"revision": int(seen)}, match=1)
+            assert (status, problem["current"]) == (412, {"revision": int(seen) + 1})
+        assert (await ann.ask("POST", f"{HERE}/publish", {"revision": int(seen) + 1}, match=1))[0] == 200
+
+    bench.serve(steps)
+
+
 def test_the_document_is_replaced_as_a_whole(bench: Bench) -> None:
     async def steps(desk: Desk, client_of: ClientOf) -> None:
         ann = client_of()
@@ -298,10 +312,10 @@ def test_a_viewer_changes_nothing_and_another_tenants_key_sees_nothing(bench: Be
 
 
 def test_flags_that_nobody_evaluates(bench: Bench, tmp_path: Path) -> None:
-    counts = tmp_path / "evaluations.db"
+    counts, later = tmp_path / "evaluations.db", time.time() + 60 * 86_400
     with sqlite3.connect(counts) as connection:
         connection.execute("CREATE TABLE evaluations (environment TEXT, flag TEXT, last_at INTEGER)")
-        rows = [(str(PRODUCTION), "used", time.time()), (str(PRODUCTION), "old", time.time() - 40 * 86_400)]
+        rows = [(str(PRODUCTION), "used", later), (str(PRODUCTION), "old", later - 40 * 86_400)]
         connection.executemany("INSERT INTO evaluations VALUES (?, ?, ?)", rows)
     connection.close()
 
@@ -309,10 +323,11 @@ def test_flags_that_nobody_evaluates(bench: Bench, tmp_path: Path) -> None:
         ann = client_of()
         await begin(ann, used=switch(), old=switch(), never=switch())
         _, page, _ = await ann.ask("GET", f"{HERE}/stale-flags?days=30")
-        assert [each["flag"] for each in page["items"]] == ["never", "old", "used"]  # no counts: nothing is known
+        assert page["items"] == []  # they are new
         seen = await stale.last_evaluations(counts, PRODUCTION)
-        async with desk.record.look() as tx:
-            assert [each.flag for each in await stale.stale_flags(tx, PRODUCTION, seen, days=30)] == ["never", "old"]
-            assert [each.flag for each in await stale.stale_flags(tx, PRODUCTION, seen, days=50)] == ["never"]
+        for days, unseen in ((30, ["never", "old"]), (55, ["never"]), (61, [])):
+            async with desk.record.look() as tx:
+                found = await stale.stale_flags(tx, PRODUCTION, seen, desk.kept, days=days, now=later)
+            assert [each.flag for each in found] == unseen
 
     bench.serve(steps)
