@@ -34,6 +34,7 @@ from server.control.app import control_plane  # noqa: E402
 from server.control.feed import Feed  # noqa: E402
 from server.control.parts import Parts  # noqa: E402
 from server.control.publishing.candidate import freeze, working_basis  # noqa: E402
+from server.control.publishing.kept import KeptDocuments  # noqa: E402
 from server.record.audit import Actor  # noqa: E402
 from server.record.database import Record, put_value  # noqa: E402
 from server.record.keys import NewKey, add_key  # noqa: E402
@@ -80,11 +81,11 @@ async def _report(session: ClientSession, record: Record, compiler: Compiler, fl
         version = await _timed(whole["publish"], _ask(session, "POST", publish, None, version))
         await _timed(whole["control: one row, synced"], _one_row(record, number))
     here, compiling = ((now - then) * 1000 / publishes for then, now in zip(before, _cpu(), strict=True))
-    parts: dict[str, list[float]] = {"  read": [], "  compile and compare": []}
+    parts: dict[str, list[float]] = {"  read all": [], "  compile and compare": []}
     for _ in range(min(publishes, 20)):
         async with record.look() as tx:
-            basis, content = await _timed(parts["  read"], working_basis(tx, ENVIRONMENT))
-        await _timed(parts["  compile and compare"], freeze(compiler, basis, content, kind="publish"))
+            basis, wanted = await _timed(parts["  read all"], working_basis(tx, ENVIRONMENT, KeptDocuments()))
+        await _timed(parts["  compile and compare"], freeze(compiler, basis, wanted, kind="publish"))
     print(f"{flags} flags, {publishes} publishes")
     print(f"CPU of a save and a publish: {here:.1f} ms here (the caller included), {compiling:.1f} ms in the compiler")
     lines = [("ms", "p50", "p99")]

@@ -3,12 +3,12 @@
     carry_out(control, plan, standing, versions, message="…")        versions == {"production": 18}
 
 What somebody else changed since the plan was made is not overwritten: the working copy and each environment are
-replaced only as they were seen (If-Match).
+replaced only as they were seen (If-Match), and what is published is the working copy as it was seen or written here.
 """
 
 from __future__ import annotations
 
-from server.client.control import Control, path_of, version_tag
+from server.client.control import Control, path_of, revision_of, version_tag
 from server.client.keys import change_keys
 from server.client.plan import Plan
 from server.client.problems import RefusedError
@@ -25,26 +25,28 @@ def carry_out(control: Control, plan: Plan, standing: Standing, versions: dict[s
         _make(control, path_of("tenants", plan.project.tenant, "projects"), plan.project.project)
     for name in plan.make:
         _make(control, f"{here}/environments", name)
+    revision = revision_of(standing.etag)
     if plan.edit:
         etag = standing.etag if standing.etag is not None else control.get(f"{here}/document").etag
         # As it will be given back: where the answer is lost, that is compared.
         names = [*standing.working.environments, *plan.make]
         content = {"environments": names, "flags": plan.wanted.flags, "segments": plan.wanted.segments}
-        control.put(f"{here}/document", content, etag=etag)
+        revision = revision_of(control.put(f"{here}/document", content, etag=etag).etag)
     for name, listed in plan.origins.items():
         path = environment_path(plan.project, name)
         control.patch(path, {"settings": {"origins": listed}}, etag=control.get(path).etag)
     change_keys(control, plan.project, plan.keys)
     for name in plan.publish:
         there = standing.environments.get(name)
-        versions[name] = publish(control, plan.project, name, there.version if there else 0, message)
+        versions[name] = publish(control, plan.project, name, there.version if there else 0, revision, message)
 
 
-def publish(control: Control, project: ProjectId, environment: str, version: int, message: str) -> int:
-    """The new version; `version` is the one it is to follow."""
-    reply = control.post(
-        f"{environment_path(project, environment)}/publish", {"message": message}, etag=version_tag(version)
-    )
+def publish(
+    control: Control, project: ProjectId, environment: str, version: int, revision: int | None, message: str
+) -> int:
+    """The new version; `version` is the one it is to follow, `revision` that of the working copy."""
+    wanted = {"message": message, "revision": revision}
+    reply = control.post(f"{environment_path(project, environment)}/publish", wanted, etag=version_tag(version))
     number: int = reply.body["version"]
     return number
 

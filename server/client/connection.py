@@ -36,7 +36,7 @@ class Answer:
 
 
 class Connection:
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str) -> None:
         """Raises ControlError for what is not the URL of a control plane."""
         try:
             parts = urlsplit(url)
@@ -49,12 +49,15 @@ class Connection:
         self._prefix = parts.path.rstrip("/")
         self._http: http.client.HTTPConnection
         if parts.scheme == "https":
-            self._http = http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
+            self._http = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=ssl.create_default_context())
         else:
-            self._http = http.client.HTTPConnection(host, port, timeout=timeout)
+            self._http = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
 
-    def send(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    def send(
+        self, method: str, target: str, headers: dict[str, str], body: bytes | None, *, timeout: float = TIMEOUT
+    ) -> Answer:
         """Raises NotSentError and LostError. A certificate that is not trusted is a ControlError: it stays so."""
+        self._http.timeout = timeout
         if self._http.sock is None:
             try:
                 self._http.connect()
@@ -62,6 +65,8 @@ class Connection:
                 raise ControlError(f"{self.url}: {error.verify_message}") from None
             except OSError as error:
                 raise NotSentError((error.strerror or str(error) or type(error).__name__).lower()) from None
+        else:
+            self._http.sock.settimeout(timeout)
         try:
             self._http.request(method, self._prefix + target, body=body, headers=headers)
             response = self._http.getresponse()

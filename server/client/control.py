@@ -5,7 +5,8 @@
     control.put("/tenants/shop/projects/web/flags/checkout", {…}, etag='"3"')
     list(control.pages("/tenants"))                                         every item, page after page
 
-What fails on its way, or is answered with 503, is tried again for some seconds. A POST carries an Idempotency-Key, so
+What fails on its way, or is answered with 503, is tried again for some seconds; so is what was lost and is still being
+done. A POST carries an Idempotency-Key, so
 one whose answer was lost is done once. A PUT or DELETE whose answer was lost, and that is then refused because what it
 changes is another by now, is looked after: when that is as it was to become, it was done.
 """
@@ -23,8 +24,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from server.client.connection import Answer, Connection, LostError, NotSentError
-from server.client.problems import RefusedError, UnreachableError, refusal
+from server.client.connection import TIMEOUT, Answer, Connection, LostError, NotSentError
+from server.client.problems import RefusedError, UnreachableError, problem_of, refusal
 from server.version import version
 
 ROOT = "/api/v1"
@@ -107,7 +108,7 @@ class Control:
             headers["Idempotency-Key"] = secrets.token_hex(16)
         if etag is not None:
             headers["If-Match"] = etag
-        answer, lost = self._patiently(method, target, headers, content)
+        answer, lost = self._patiently(method, target, headers, content, float(query.get("wait", 0)))
         if 200 <= answer.status < 300:
             return _reply(answer)
         refused = refusal(answer.status, answer.media_type, answer.body, f"{method} {ROOT}{path}")
@@ -116,15 +117,18 @@ class Control:
         raise refused
 
     def _patiently(
-        self, method: str, target: str, headers: dict[str, str], content: bytes | None
+        self, method: str, target: str, headers: dict[str, str], content: bytes | None, waiting: float
     ) -> tuple[Answer, bool]:
-        """The answer, and whether one before it was lost. Raises UnreachableError."""
+        """The answer, and whether one before it was lost. Raises UnreachableError.
+
+        The answer may take `waiting` seconds longer than others.
+        """
         until = time.monotonic() + self._retry_for
         pause, lost = FIRST_PAUSE, False
         while True:
             wait = pause * random.uniform(0.5, 1.5)
             try:
-                answer = self._connection.send(method, target, headers, content)
+                answer = self._connection.send(method, target, headers, content, timeout=TIMEOUT + waiting)
             except NotSentError as error:
                 hint = "is it running? --control and BURGEE_CONTROL name another"
                 failed = UnreachableError(f"{self._connection.url} cannot be reached: {error} (hint: {hint})")
@@ -133,7 +137,8 @@ class Control:
                 odd = "" if method == "GET" else "; it may have been done all the same"
                 failed = UnreachableError(f"{self._connection.url} gave no answer: {error}{odd}")
             else:
-                if answer.status not in TRY_AGAIN or time.monotonic() + wait > until:
+                busy = answer.status in TRY_AGAIN or (lost and is_in_flight(answer))
+                if not busy or time.monotonic() + wait > until:
                     return answer, lost
                 wait = max(wait, _seconds(answer.headers.get("retry-after")))
                 failed = UnreachableError(f"{self._connection.url} has no time at the moment ({answer.status})")
@@ -150,6 +155,12 @@ class Control:
         return found is not None and found.body == msgspec.to_builtins(wanted)
 
 
+def is_in_flight(answer: Answer) -> bool:
+    """The first request with this Idempotency-Key is not answered yet."""
+    problem = problem_of(answer.media_type, answer.body) if answer.status == 409 else None
+    return problem is not None and problem.get("type") == "urn:burgee:problem:in-flight"
+
+
 def path_of(*parts: str) -> str:
     """
     >>> path_of("tenants", "shop", "projects")
@@ -161,6 +172,16 @@ def path_of(*parts: str) -> str:
 def version_tag(number: int) -> str:
     """The ETag of an environment at a version."""
     return f'"{number}"'
+
+
+def revision_of(etag: str | None) -> int | None:
+    """The number in an ETag; a proxy may have made it weak.
+
+    >>> revision_of('"17"'), revision_of('W/"17"'), revision_of(None)
+    (17, 17, None)
+    """
+    text = (etag or "").removeprefix("W/").strip('"')
+    return int(text) if text.isdecimal() else None
 
 
 def _reply(answer: Answer) -> Reply:

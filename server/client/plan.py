@@ -2,8 +2,8 @@
 
     plan = plan_for(project, standing, prune=False, publish=("staging",))
 
-becomes `Plan(ProjectId("shop", "web"), make=("project shop/web", …), edit=(Change("checkout", "changed", …),),
-publish={"staging": (…)}, wanted=Document(…))`; a plan without anything to do is false.
+becomes `Plan(ProjectId("shop", "web"), make=("staging",), edit=(Change("flag", "checkout", "changed", …),),
+publish={"staging": (…)}, wanted=Document(…), …)`; a plan without anything to do is false.
 """
 
 from __future__ import annotations

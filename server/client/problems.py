@@ -46,7 +46,7 @@ HINTS = {
 
 def refusal(status: int, media_type: str, body: bytes, asked: str) -> RefusedError:
     """The error for an answer that is none of the 2xx. `asked` names the request: `GET /api/v1/tenants`."""
-    problem = _problem(body) if media_type in (PROBLEM, "application/json") else None
+    problem = problem_of(media_type, body)
     if problem is None:
         what = f"{asked} was answered with {status} and no reason (hint: is this the address of a control plane?)"
         return RefusedError(what, status, {})
@@ -60,7 +60,9 @@ def refusal(status: int, media_type: str, body: bytes, asked: str) -> RefusedErr
     return RefusedError(message, status, problem)
 
 
-def _problem(body: bytes) -> dict[str, Any] | None:
+def problem_of(media_type: str, body: bytes) -> dict[str, Any] | None:
+    if media_type not in (PROBLEM, "application/json"):
+        return None
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError:

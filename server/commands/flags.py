@@ -9,7 +9,7 @@ import msgspec
 import yaml
 
 from rules_compiler.yaml_reader import YamlError, json_value
-from server.client.control import path_of
+from server.client.control import path_of, revision_of, version_tag
 from server.client.standing import project_path
 from server.client.writing import definition_text
 from server.commands.control import asking, asks_control, project_argument
@@ -49,38 +49,48 @@ def list_flags(project: ProjectId, as_json: bool) -> None:
 def get_flag(project: ProjectId, key: str, as_json: bool) -> None:
     """Print a flag as YAML, to be edited and given to `burgee flags set`.
 
+    Its first line is a comment with the revision, for `--if-revision`; with --json it is beside the flag.
+
     \b
     burgee flags get shop/web checkout > checkout.yaml
     """
     with asking(as_json=as_json) as control:
-        body = control.get(_path(project, key)).body
+        reply = control.get(_path(project, key))
+    revision = revision_of(reply.etag)
     if as_json:
-        print_json(body)
+        print_json({"revision": revision, "flag": reply.body})
     else:
-        click.echo(definition_text(body), nl=False)
+        click.echo(f"# revision {revision}\n{definition_text(reply.body)}", nl=False)
 
 
 @flags_group.command("set")
 @project_argument
 @_key
 @click.argument("file", type=click.File("rb"))
+@click.option(
+    "--if-revision",
+    type=click.IntRange(0),
+    help="Only while this is its revision, as `flags get` says; 0: there is none. Else what others did since is lost.",
+)
 @asks_control
-def set_flag(project: ProjectId, key: str, file: Any, as_json: bool) -> None:
+def set_flag(project: ProjectId, key: str, file: Any, if_revision: int | None, as_json: bool) -> None:
     """Make or replace a flag with what FILE says, YAML or JSON; - is stdin.
 
     \b
-    burgee flags set shop/web checkout checkout.yaml
+    burgee flags set shop/web checkout checkout.yaml --if-revision 41
     """
     body = _definition(file.read(), getattr(file, "name", "stdin"), as_json=as_json)
     with asking(as_json=as_json) as control:
-        found = control.find(_path(project, key))
-        reply = control.put(_path(project, key), body, etag=found.etag if found else None)
+        if if_revision is None:
+            found = control.find(_path(project, key))
+            etag = found.etag if found else None
+        else:
+            etag = version_tag(if_revision) if if_revision else None
+        reply = control.put(_path(project, key), body, etag=etag)
     if as_json:
-        print_json({"ok": True, "made": found is None, "flag": reply.body})
+        print_json({"ok": True, "made": etag is None, "revision": revision_of(reply.etag), "flag": reply.body})
     else:
-        err().print(
-            f"{project}: flag {key} {'made' if found is None else 'replaced'} in the working copy", markup=False
-        )
+        err().print(f"{project}: flag {key} {'made' if etag is None else 'replaced'} in the working copy", markup=False)
 
 
 @flags_group.command("delete")

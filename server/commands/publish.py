@@ -28,7 +28,7 @@ _wait = click.option(
     type=click.FloatRange(0, LONGEST_WAIT),
     default=0.0,
     metavar="SECONDS",
-    help="Wait until every worker of every host has it. Exit code 4: not in that time.",
+    help="Wait until every worker of every host has it. Exit code 4: not in that time, or nobody was waited for.",
 )
 
 
@@ -167,7 +167,7 @@ def _say(environment: EnvironmentId, done: Any, wait: float, *, as_json: bool) -
     waited = done.get("waited")
     if as_json:
         print_json(done)
-        raise SystemExit(0 if waited is None or waited["done"] else NOT_EVERYWHERE)
+        raise SystemExit(NOT_EVERYWHERE if wait and not (waited and waited["done"]) else 0)
     print_diagnostics(str(environment), msgspec.convert(done["diagnostics"], list[Diagnostic]))
     print_changes(msgspec.convert(done["changes"], list[Change]))
     print_impact(done["impact"])
@@ -175,6 +175,10 @@ def _say(environment: EnvironmentId, done: Any, wait: float, *, as_json: bool) -
     err().print(f"{environment}: version {done['version']}{held}", markup=False, style="green")
     if waited is not None:
         _say_who_has_it(waited)
+    elif wait:
+        why = "no host reports here" if done["live"] else "hosts are not told of it yet"
+        err().print(f"{environment}: nothing was waited for: {why}", markup=False, style="yellow")
+        raise SystemExit(NOT_EVERYWHERE)
 
 
 def _say_who_has_it(waited: Any) -> None:

@@ -12,6 +12,7 @@ from server.control.feed import Feed
 from server.control.hosts import Hosts
 from server.control.metrics import ControlMetrics
 from server.control.publishing.impact import RecentContexts
+from server.control.publishing.kept import KeptDocuments
 from server.record.database import Record
 from server.sources.compiling import Compiler
 
@@ -34,3 +35,4 @@ class Parts:
     hosts: Hosts | None = None  # None: nobody reports here
     metrics: ControlMetrics = field(default_factory=ControlMetrics)
     contexts: RecentContexts = field(default_factory=RecentContexts)  # for the impact of drafts
+    kept: KeptDocuments = field(default_factory=KeptDocuments)  # for publishing

@@ -184,9 +184,10 @@ async def replace_all(tx: Transaction, project: ProjectId, edits: Edits, *, expe
     return edited
 
 
-async def bodies_of(tx: Transaction, project: ProjectId) -> dict[tuple[Kind, str], bytes]:
-    """The whole working copy, in the order of kinds and keys, by code point."""
-    rows = await tx.execute(select(definitions.c.kind, definitions.c.key, definitions.c.body).where(_of(project)))
+async def bodies_of(tx: Transaction, project: ProjectId, *, above: int | None = None) -> dict[tuple[Kind, str], bytes]:
+    """The whole working copy, or what has a revision above that, in the order of kinds and keys, by code point."""
+    here = _of(project) if above is None else _of(project) & (definitions.c.revision > above)
+    rows = await tx.execute(select(definitions.c.kind, definitions.c.key, definitions.c.body).where(here))
     return {(kind, key): body.encode() for kind, key, body in sorted(map(tuple, rows))}
 
 
@@ -229,6 +230,11 @@ def digest_of(content: bytes) -> str:
 async def count_definitions(tx: Transaction, project: ProjectId, kind: Kind) -> int:
     here = _of(project) & (definitions.c.kind == kind)
     count: int = await tx.scalar(select(func.count()).select_from(definitions).where(here)) or 0
+    return count
+
+
+async def count_all(tx: Transaction, project: ProjectId) -> int:
+    count: int = await tx.scalar(select(func.count()).select_from(definitions).where(_of(project))) or 0
     return count
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, update
 
 from server.record.audit import Actor
 from server.record.database import Transaction
@@ -114,8 +114,8 @@ async def get_draft(tx: Transaction, environment: EnvironmentId, draft: str, *, 
 async def list_drafts(
     tx: Transaction, environment: EnvironmentId, *, states: Sequence[str] = (), after: str = "", limit: int = 100
 ) -> list[Draft]:
-    """The newest first; `after`: the id of the last one of the page before."""
-    query = select(drafts).where(_of(environment))
+    """The newest first, without their reports; `after`: the id of the last one of the page before."""
+    query = select(*(each for each in drafts.c if each.name != "report")).where(_of(environment))
     if states:
         query = query.where(drafts.c.state.in_(states))
     last = await get_draft(tx, environment, after) if after else None
@@ -123,7 +123,13 @@ async def list_drafts(
         older = drafts.c.created_at < last.created_at
         query = query.where(older | ((drafts.c.created_at == last.created_at) & (drafts.c.id < last.id)))
     rows = await tx.execute(query.order_by(drafts.c.created_at.desc(), drafts.c.id.desc()).limit(limit))
-    return [_draft(row) for row in rows]
+    return [_draft(row, b"{}") for row in rows]
+
+
+async def count_drafts(tx: Transaction, environment: EnvironmentId, states: Sequence[str]) -> int:
+    here = _of(environment) & drafts.c.state.in_(states)
+    count: int = await tx.scalar(select(func.count()).select_from(drafts).where(here)) or 0
+    return count
 
 
 async def due_drafts(tx: Transaction, now: float, limit: int = 100) -> list[Draft]:
@@ -173,7 +179,7 @@ def _of(environment: EnvironmentId) -> ColumnElement[bool]:
 _approvals = msgspec.json.Decoder(tuple[Approval, ...]).decode
 
 
-def _draft(row: Row[Any]) -> Draft:
+def _draft(row: Row[Any], report: bytes | None = None) -> Draft:
     return Draft(
         id=row.id,
         environment=EnvironmentId(row.tenant, row.project, row.environment),
@@ -185,7 +191,7 @@ def _draft(row: Row[Any]) -> Draft:
         base=row.base,
         message=row.message,
         approvals=_approvals(row.approvals),
-        report=row.report.encode(),
+        report=row.report.encode() if report is None else report,
         publish_at=row.publish_at,
         created_at=row.created_at,
         created_by=row.created_by,

@@ -25,8 +25,8 @@ class EnvironmentExistsError(Exception):
     """There is one of that name already."""
 
 
-async def environment_row(tx: Transaction, environment: EnvironmentId, *, lock: bool = False) -> RowMapping | None:
-    """None also where its project or tenant is gone."""
+async def find_environment(tx: Transaction, environment: EnvironmentId, *, lock: bool = False) -> RowMapping | None:
+    """None also where its project or tenant is gone. `lock`: before the project and the tenant, everywhere."""
     query = (
         select(environments)
         .join(projects, (projects.c.tenant == environments.c.tenant) & (projects.c.name == environments.c.project))

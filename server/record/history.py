@@ -12,8 +12,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, select
 
 from server.record.database import Transaction
-from server.record.tables import documents, environments, projects, tenants, versions
-from server.record.versions import unpacked
+from server.record.environments import find_environment
+from server.record.tables import versions
 from server.types import EnvironmentId
 
 
@@ -43,43 +43,21 @@ class EnvironmentRow:
 
 async def environment_row(tx: Transaction, environment: EnvironmentId, *, lock: bool = False) -> EnvironmentRow:
     """Raises LookupError where it, or something above it, is not there or deleted."""
-    query = (
-        select(environments)
-        .join(projects, (projects.c.tenant == environments.c.tenant) & (projects.c.name == environments.c.project))
-        .join(tenants, tenants.c.name == environments.c.tenant)
-        .where(
-            environments.c.tenant == environment.tenant,
-            environments.c.project == environment.project,
-            environments.c.name == environment.environment,
-            environments.c.deleted_at.is_(None),
-            projects.c.deleted_at.is_(None),
-            tenants.c.deleted_at.is_(None),
-        )
-    )
-    locking = query.with_for_update(key_share=True, of=environments)  # before the project and the tenant, everywhere
-    row = (await tx.execute(locking if lock else query)).one_or_none()
+    row = await find_environment(tx, environment, lock=lock)
     if row is None:
         raise LookupError(f"there is no environment `{environment}`")
     return EnvironmentRow(
-        row.version, row.live_version, row.paused, row.pinned_version, msgspec.json.decode(row.settings)
+        row["version"],
+        row["live_version"],
+        row["paused"],
+        row["pinned_version"],
+        msgspec.json.decode(row["settings"]),
     )
 
 
 async def get_version(tx: Transaction, environment: EnvironmentId, number: int) -> Version | None:
     row = (await tx.execute(select(versions).where(_of(environment), versions.c.number == number))).one_or_none()
     return _version(row) if row is not None else None
-
-
-async def made_of_version(tx: Transaction, environment: EnvironmentId, number: int) -> tuple[bytes, str] | None:
-    """Its document, and the digest of its snapshot."""
-    query = select(documents.c.content, versions.c.snapshot).join(
-        documents,
-        (documents.c.tenant == versions.c.tenant)
-        & (documents.c.project == versions.c.project)
-        & (documents.c.digest == versions.c.document),
-    )
-    row = (await tx.execute(query.where(_of(environment), versions.c.number == number))).one_or_none()
-    return (unpacked(row.content), row.snapshot) if row is not None else None
 
 
 async def list_versions(
@@ -91,6 +69,13 @@ async def list_versions(
         query = query.where(versions.c.number < below)
     rows = await tx.execute(query.order_by(versions.c.number.desc()).limit(limit))
     return [_version(row) for row in rows]
+
+
+async def version_before(tx: Transaction, environment: EnvironmentId, moment: float) -> Version | None:
+    """The newest one that was there at that moment, in seconds since the epoch."""
+    query = select(versions).where(_of(environment), versions.c.created_at <= moment)
+    row = (await tx.execute(query.order_by(versions.c.number.desc()).limit(1))).one_or_none()
+    return _version(row) if row is not None else None
 
 
 def _of(environment: EnvironmentId) -> ColumnElement[bool]:

@@ -40,7 +40,7 @@ def handler_of(route: Route, parts: Parts) -> Callable[[web.Request], Awaitable[
         if once is None:
             return _response_of(await route.handler(call))
         if (kept := await once.kept(parts.record)) is not None:
-            return kept
+            return await route.again(call, kept) if route.again is not None else kept
         if (once.actor, once.key) in in_flight:
             raise ProblemError(409, "in-flight", "the first request with this `Idempotency-Key` is not answered yet")
         in_flight.add((once.actor, once.key))

@@ -15,7 +15,7 @@ from msgspec import Meta
 from server.control.api.definitions import shown_diagnostics
 from server.control.api.frame import Answer, Call, Page, PageQuery, Route, found
 from server.control.api.hosts import Wait
-from server.control.api.publishing import Contexts, Published, commit_and_wait
+from server.control.api.publishing import Contexts, Published, commit_and_wait, overrides_impact, wait_again
 from server.control.api.publishing_problems import as_problems, desk_of
 from server.control.problems import DiagnosticOf
 from server.control.publishing import drafting, schedule
@@ -31,16 +31,18 @@ ONE = f"{PATH}/{{id}}"
 
 
 class NewDraft(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    revision: Annotated[int, Meta(ge=0)] | None = None  # of the working copy; null: whatever it is by now
     message: Annotated[str, Meta(max_length=2000)] = ""
     contexts: Contexts = ()  # to measure the impact with
 
 
 class Schedule(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     publish_at: Annotated[datetime, Meta(tz=True)]
+    override_impact: bool = False  # of admins
 
 
 class PublishDraft(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    override_impact: bool = False
+    override_impact: bool = False  # of admins
 
 
 class ApprovalView(msgspec.Struct, frozen=True):
@@ -76,7 +78,11 @@ class DraftsQuery(PageQuery, frozen=True, rename="camel", forbid_unknown_fields=
 async def create(call: Call[NewDraft, None]) -> Answer:
     with as_problems():
         prepared = await drafting.prepare_working_draft(
-            desk_of(call.parts), call.environment, message=call.body.message, contexts=call.body.contexts
+            desk_of(call.parts),
+            call.environment,
+            revision=call.body.revision,
+            message=call.body.message,
+            contexts=call.body.contexts,
         )
 
         async def work(tx: Transaction) -> Answer:
@@ -125,7 +131,8 @@ async def withdraw(call: Call[None, None]) -> Answer:
 async def put_on_schedule(call: Call[Schedule, None]) -> Answer:
     async def work(tx: Transaction) -> Answer:
         at = call.body.publish_at.timestamp()
-        await schedule.schedule(tx, await _matched(tx, call), publish_at=at, by=call.actor)
+        draft = await _matched(tx, call)
+        await schedule.schedule(tx, draft, publish_at=at, override_impact=overrides_impact(call), by=call.actor)
         return await _again(tx, call)
 
     with as_problems():
@@ -145,7 +152,7 @@ async def publish(call: Call[PublishDraft, Wait]) -> Answer:
     with as_problems():
         async with call.parts.record.look() as tx:
             draft = await _matched(tx, call)
-        prepared = await drafting.prepare_draft(desk_of(call.parts), draft, override_impact=call.body.override_impact)
+        prepared = await drafting.prepare_draft(desk_of(call.parts), draft, override_impact=overrides_impact(call))
         return await commit_and_wait(call, prepared)
 
 
@@ -223,6 +230,6 @@ ROUTES = (
     Route(
         "draft_publish", "POST", f"{ONE}/publish", _EDITOR, publish, "publish it",
         answer=Published, statuses=(409, 422), body=PublishDraft, body_optional=True, conditional=True,
-        query=Wait,
+        query=Wait, again=wait_again,
     ),
 )  # fmt: skip

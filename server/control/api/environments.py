@@ -100,7 +100,7 @@ def _written(settings: EnvironmentSettings) -> Mapping[str, Any]:
 
 
 async def _answer(tx: Transaction, environment: EnvironmentId, status: int = 200) -> Answer:
-    row = _environment(found(await environments.environment_row(tx, environment)))
+    row = _environment(found(await environments.find_environment(tx, environment)))
     return Answer(row, status, etag=row.revision)
 
 
@@ -139,7 +139,7 @@ async def change(call: Call[EnvironmentChange, None]) -> Answer:
     changed = call.body.settings
 
     async def work(tx: Transaction) -> Answer:
-        row = found(await environments.environment_row(tx, call.environment, lock=True))
+        row = found(await environments.find_environment(tx, call.environment, lock=True))
         call.require_match(row["revision"], _environment(row))
         old = settings_of(row)
         given = {each: value for each in changed.__struct_fields__ if (value := getattr(changed, each)) is not UNSET}
@@ -157,7 +157,7 @@ async def change(call: Call[EnvironmentChange, None]) -> Answer:
 
 async def remove(call: Call[None, None]) -> Answer:
     async def work(tx: Transaction) -> Answer:
-        row = found(await environments.environment_row(tx, call.environment, lock=True))
+        row = found(await environments.find_environment(tx, call.environment, lock=True))
         call.require_match(row["revision"], _environment(row))
         call.tell(call.project, await environments.delete_environment(tx, call.environment, by=call.actor))
         return Answer(status=204)

@@ -91,6 +91,8 @@ class Route:
     body_optional: bool = False  # an empty body is `body()`
     query: Any = None  # a Struct; None: it takes none
     conditional: bool = False  # needs If-Match: 412, 428
+    # What becomes of an answer that is given again, under its Idempotency-Key.
+    again: Callable[[Call[Any, Any], web.Response], Awaitable[web.Response]] | None = None
 
 
 Work = Callable[[Transaction], Awaitable[Answer]]

@@ -204,7 +204,7 @@ async def _check_environments(tx: Transaction, tenant: str, project: str, names:
     if project and await tenants.project_row(tx, ProjectId(tenant, project), lock=True) is None:
         raise invalid("project", "there is no such project")
     for place, name in enumerate(names):
-        if await environments.environment_row(tx, EnvironmentId(tenant, project, name)) is None:
+        if await environments.find_environment(tx, EnvironmentId(tenant, project, name)) is None:
             raise invalid(f"environments[{place}]", "there is no such environment")
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
+from aiohttp import web
 from msgspec import Meta
 
 from server.control.api.definitions import shown_diagnostics
@@ -23,17 +24,19 @@ from server.control.api.frame import Answer, Call, Route
 from server.control.api.hosts import LONGEST_WAIT, Wait, waited_for
 from server.control.api.publishing_problems import as_problems, desk_of
 from server.control.hosts import Waited
-from server.control.problems import DiagnosticOf, ProblemError
+from server.control.problems import DiagnosticOf, ProblemError, forbidden
 from server.control.publishing import drafting
 from server.control.publishing.diff import Change
 from server.control.publishing.impact import MOST_CONTEXTS, Impact
 from server.control.publishing.kill import prepare_kill
 from server.control.publishing.promote import prepare_promote
-from server.control.publishing.publish import Committed, Prepared, commit, prepare_publish
+from server.control.publishing.publish import Committed, Prepared, commit, keep_committed, prepare_publish
 from server.control.publishing.rollback import prepare_rollback
 from server.control.roles import Need, Role
 from server.record.database import Transaction
-from server.record.versions import StaleError
+from server.record.history import environment_row
+from server.record.projects import number_of
+from server.record.versions import StaleError, is_held
 from server.types import NAME
 
 PATH = "/tenants/{tenant}/projects/{project}/environments/{environment}"
@@ -45,9 +48,10 @@ Key = Annotated[str, Meta(pattern=f"^{NAME}$")]
 
 
 class Publish(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    revision: Annotated[int, Meta(ge=0)] | None = None  # of the working copy; null: whatever it is by now
     message: Message = ""
     contexts: Contexts = ()  # to measure the impact with
-    override_impact: bool = False
+    override_impact: bool = False  # of admins
 
 
 class Rollback(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -61,12 +65,14 @@ class Promote(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields
     segments: tuple[Key, ...] | None = ()  # null: all
     message: Message = ""
     contexts: Contexts = ()
-    override_impact: bool = False
+    override_impact: bool = False  # of admins
     draft: bool = False  # make a draft of it, where others have to approve
 
 
 class Kill(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    variant: Key | None = None  # that everybody gets; null: the flag's off variant
+    variant: Key | None = (
+        None  # that everybody gets; null: the flag's off variant. Of admins where approvals are needed
+    )
     message: Message = ""
 
 
@@ -90,9 +96,10 @@ async def publish(call: Call[Publish, Wait]) -> Answer:
             desk_of(call.parts),
             call.environment,
             expected=_matched(call),
+            revision=call.body.revision,
             message=call.body.message,
             contexts=call.body.contexts,
-            override_impact=call.body.override_impact,
+            override_impact=overrides_impact(call),
         )
         return await commit_and_wait(call, prepared)
 
@@ -120,7 +127,7 @@ async def promote(call: Call[Promote, DryRunOrWait]) -> Answer:
             expected=_anything if dry else _matched(call),
             message=body.message,
             contexts=body.contexts,
-            override_impact=body.override_impact or dry,
+            override_impact=overrides_impact(call) or dry,
             as_draft=body.draft or dry,
         )
         if dry:
@@ -143,6 +150,7 @@ async def kill(call: Call[Kill, Wait]) -> Answer:
                 call.environment,
                 call.path["key"],
                 variant=call.body.variant,
+                past_approvals=call.principal.may(Role.ADMIN),
                 message=call.body.message,
             )
             try:
@@ -159,6 +167,23 @@ def published_view(call: Call[Any, Any], done: Committed) -> Answer:
     return Answer(view, etag=done.version)
 
 
+async def wait_again(call: Call[Any, Wait], kept: web.Response) -> web.Response:
+    """The answer that was kept, with what hosts have by now where the request wants to know."""
+    done = msgspec.json.decode(cast(bytes, kept.body))
+    if not call.query.wait or done.get("draft") is not None:
+        return kept
+    async with call.parts.record.look() as tx:
+        try:
+            await environment_row(tx, call.environment)
+        except LookupError:
+            return kept
+        held, number = await is_held(tx, call.environment), await number_of(tx, call.environment.project_id)
+    waited = None if held else await waited_for(call.parts.hosts, call.environment, number, call.query.wait)
+    if waited is None:
+        return kept
+    return web.Response(status=kept.status, body=msgspec.json.encode({**done, "waited": waited}), headers=kept.headers)
+
+
 async def commit_and_wait(call: Call[Any, Any], prepared: Prepared) -> Answer:
     """Waits after the commit, where the request says so: for hosts that are told of it, and no longer than it says."""
     committed: list[Committed] = []
@@ -169,10 +194,19 @@ async def commit_and_wait(call: Call[Any, Any], prepared: Prepared) -> Answer:
 
     answer = await call.change(work)
     call.parts.metrics.publishes.labels(prepared.frozen.candidate.kind).inc()
+    keep_committed(desk_of(call.parts), prepared)
     if not committed[0].told:
         return answer
     waited = await waited_for(call.parts.hosts, call.environment, committed[0].number, call.query.wait)
     return replace(answer, value=msgspec.structs.replace(answer.value, waited=waited)) if waited else answer
+
+
+def overrides_impact(call: Call[Any, Any]) -> bool:
+    """Raises ProblemError: 403 where the request says so and the key may not."""
+    if call.body.override_impact and not call.principal.may(Role.ADMIN):
+        raise forbidden("only an admin overrides the impact threshold")
+    overrides: bool = call.body.override_impact
+    return overrides
 
 
 def _unpublished(prepared: Prepared, draft: str | None) -> Published:
@@ -195,17 +229,19 @@ ROUTES = (
     Route(
         "environment_publish", "POST", f"{PATH}/publish", _EDITOR, publish, "publish the working copy",
         answer=Published, statuses=(409, 422), body=Publish, body_optional=True, conditional=True, query=Wait,
+        again=wait_again,
     ),
     Route(
         "environment_rollback", "POST", f"{PATH}/rollback", _EDITOR, rollback, "a new version with an older document",
-        answer=Published, statuses=(422,), body=Rollback, conditional=True, query=Wait,
+        answer=Published, statuses=(422,), body=Rollback, conditional=True, query=Wait, again=wait_again,
     ),
     Route(
         "environment_promote", "POST", f"{PATH}/promote", _EDITOR, promote, "flags as they are published elsewhere",
         answer=Published, statuses=(409, 412, 422, 428), body=Promote, query=DryRunOrWait,
+        again=wait_again,
     ),
     Route(
         "flag_kill", "POST", f"{PATH}/flags/{{key}}/kill", _EDITOR, kill, "a flag off for everybody, at once",
-        answer=Published, statuses=(422,), body=Kill, body_optional=True, query=Wait,
+        answer=Published, statuses=(409, 422), body=Kill, body_optional=True, query=Wait, again=wait_again,
     ),
 )  # fmt: skip

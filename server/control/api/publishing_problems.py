@@ -16,13 +16,13 @@ from server.control.parts import Parts
 from server.control.problems import ProblemError
 from server.control.publishing.impact import ImpactError
 from server.control.publishing.publish import Desk
-from server.control.publishing.refusals import ConflictError, DoesNotCompileError, NeedsApprovalError
+from server.control.publishing.refusals import ConflictError, DoesNotCompileError, EditedError, NeedsApprovalError
 from server.record.definitions import ExistsError
 from server.record.versions import StaleError
 
 
 def desk_of(parts: Parts) -> Desk:
-    return Desk(parts.record, parts.compiler, parts.feed, parts.contexts, parts.metrics)
+    return Desk(parts.record, parts.compiler, parts.feed, parts.contexts, parts.metrics, parts.kept)
 
 
 @contextlib.contextmanager
@@ -33,6 +33,8 @@ def as_problems() -> Iterator[None]:
         raise conditions.stale(error.newest, None) from None
     except DoesNotCompileError as error:
         raise ProblemError(422, "does-not-compile", str(error), diagnostics=error.diagnostics) from None
+    except EditedError as error:
+        raise ProblemError(412, "stale", str(error), current={"revision": error.revision}) from None
     except NeedsApprovalError as error:
         raise ProblemError(409, "needs-approval", str(error)) from None
     except ImpactError as error:

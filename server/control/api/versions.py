@@ -140,7 +140,7 @@ async def stale_flags(call: Call[None, StaleQuery]) -> Answer:
     seen = await stale.last_evaluations(call.parts.settings.evaluations, call.environment)
     with as_problems():
         async with call.parts.record.look() as tx:
-            flags = await stale.stale_flags(tx, call.environment, seen, days=query.days)
+            flags = await stale.stale_flags(tx, call.environment, seen, call.parts.kept, days=query.days)
     rows = [each for each in flags if each.flag > query.after]
     shown = rows[: query.limit]
     items = tuple(StaleItem(each.flag, _moment(each.last_evaluated_at)) for each in shown)

@@ -1,6 +1,6 @@
 """A document made ready for one environment: compiled with the number it will have, gated, compared with the newest.
 
-    basis     = await basis_of(tx, environment)                 newest version 17, the next is 18, what 17 was made of
+    basis     = await basis_of(tx, environment, kept)           newest version 17, the next is 18, what 17 was made of
     candidate = await freeze(compiler, basis, document, …)      snapshot 18, diagnostics, what changes
 
 All that is slow happens here, before the transaction that publishes: see publish.py.
@@ -9,20 +9,22 @@ All that is slow happens here, before the transaction that publishes: see publis
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from rules_compiler import Diagnostic
 from server.control.publishing.diff import Change, differences
-from server.control.publishing.documents import Document, taken_apart
-from server.control.publishing.refusals import DoesNotCompileError
+from server.control.publishing.documents import Document
+from server.control.publishing.kept import KeptDocuments
+from server.control.publishing.refusals import DoesNotCompileError, EditedError
 from server.diagnostics import summary_of
-from server.record.canaries import SECONDS, Plan, live_beside
+from server.record.canaries import live_beside
 from server.record.database import Transaction, epoch_of, next_number
-from server.record.definitions import bodies_of, digest_of, environment_names, joined
-from server.record.history import environment_row, made_of_version
+from server.record.definitions import digest_of, environment_names
+from server.record.history import environment_row, get_version
 from server.record.versions import Candidate, snapshot_of
 from server.sources.compiling import Compiler
 from server.types import EnvironmentId
@@ -37,13 +39,6 @@ class Rules(msgspec.Struct, frozen=True, rename="camel"):
     lint_gate: Literal["error", "warning", "off"] = "error"  # "warning": a warning keeps it from being published, too
     impact_threshold: float | None = None  # share of contexts, 0 to 1, that one flag may flip for
     sample_contexts: bool = False
-    canary_share: float = 0.0  # of the workers that get a publish first
-    canary_seconds: float = SECONDS
-
-    @property
-    def canary(self) -> Plan | None:
-        """How a publish is tried; None: everybody gets it at once."""
-        return Plan(self.canary_share, self.canary_seconds) if 0 < self.canary_share < 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,43 +64,52 @@ class Frozen:
     changes: tuple[Change, ...]
 
 
-async def basis_of(tx: Transaction, environment: EnvironmentId, *, beside_canary: bool = False) -> Basis:
+async def basis_of(
+    tx: Transaction, environment: EnvironmentId, kept: KeptDocuments, *, beside_canary: bool = False
+) -> Basis:
     """Raises LookupError. `beside_canary`: what is published is what is live, where the newest is only a canary."""
     row = await environment_row(tx, environment)
     newest, number = row.version, next_number(await epoch_of(tx), row.version)
-    rules = msgspec.convert(row.settings, Rules)
+    rules = rules_of(row.settings)
     live = await live_beside(tx, environment) if beside_canary else None
-    made_of = await made_of_version(tx, environment, live or newest) if newest else None
-    if made_of is None:
-        names = await environment_names(tx, environment.project_id)
-        return Basis(environment, newest, number, rules, Document(names, {}), "")
-    content, snapshot = made_of
-    return Basis(environment, newest, number, rules, taken_apart(content), snapshot)
-
-
-async def working_basis(tx: Transaction, environment: EnvironmentId) -> tuple[Basis, bytes]:
-    """With the working copy as a document, of the same moment. Raises LookupError."""
     project = environment.project_id
-    basis = await basis_of(tx, environment)
-    return basis, joined(await environment_names(tx, project), await bodies_of(tx, project))
+    version = await get_version(tx, environment, live or newest) if newest else None
+    document = await kept.published(tx, project, version.document) if version is not None else None
+    if version is None or document is None:
+        return Basis(environment, newest, number, rules, Document(await environment_names(tx, project), {}), "")
+    return Basis(environment, newest, number, rules, document, version.snapshot)
+
+
+async def working_basis(
+    tx: Transaction, environment: EnvironmentId, kept: KeptDocuments, *, revision: int | None = None
+) -> tuple[Basis, Document]:
+    """With the working copy, of the same moment. Raises LookupError, EditedError where it is not at that revision."""
+    project = environment.project_id
+    basis = await basis_of(tx, environment, kept)
+    edited, parts = await kept.working(tx, project)
+    if revision is not None and edited != revision:
+        raise EditedError(edited)
+    return basis, Document(await environment_names(tx, project), parts)
 
 
 async def freeze(
     compiler: Compiler,
     basis: Basis,
-    content: bytes,
+    document: Document,
     *,
+    content: bytes | None = None,
     kind: str,
     origin: str = "",
     message: str = "",
     draft: str = "",
     gated: bool = True,
 ) -> Frozen:
-    """Raises DoesNotCompileError. `gated`: heed the environment's lint gate, too."""
+    """Raises DoesNotCompileError. `content`: of the document, where it is at hand; `gated`: heed the lint gate, too."""
+    if content is None:
+        content = document.content()
     compiling = asyncio.ensure_future(compiler.check(content, basis.environment, basis.number))
     try:
         await asyncio.sleep(0)  # off it goes; what follows is done meanwhile
-        document = taken_apart(content)
         changes = differences(basis.published, document, basis.environment.environment)
         digest = digest_of(content)
         checked = await compiling
@@ -128,6 +132,10 @@ async def freeze(
         message=message,
     )
     return Frozen(basis, candidate, document, checked.diagnostics[:DIAGNOSTICS_SHOWN], changes)
+
+
+def rules_of(settings: Mapping[str, Any]) -> Rules:
+    return msgspec.convert(settings, Rules)
 
 
 async def newest_snapshot(tx: Transaction, basis: Basis) -> bytes | None:

@@ -41,9 +41,12 @@ class Impact(msgspec.Struct, frozen=True):
     def largest(self) -> float:
         return self.flags[0].share if self.flags else 0.0
 
+    def is_above(self, threshold: float | None) -> bool:
+        return threshold is not None and self.largest > threshold
+
     def check(self, threshold: float | None, *, override: bool = False) -> None:
         """Raises ImpactError where one flag flips for a larger share than that."""
-        if threshold is not None and self.largest > threshold and not override:
+        if threshold is not None and self.is_above(threshold) and not override:
             worst = self.flags[0]
             message = f"flag `{worst.flag}` flips for {worst.share:.1%} of contexts; {threshold:.1%} is allowed"
             raise ImpactError(message, self)

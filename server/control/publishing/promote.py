@@ -34,8 +34,8 @@ async def prepare_promote(
 ) -> Prepared:
     """None as `flags` or `segments`: all of them. Raises LookupError, StaleError and what refusals.py has."""
     async with desk.record.look() as tx:
-        basis = await basis_of(tx, environment)
-        there = await basis_of(tx, EnvironmentId(*environment.project_id, source))
+        basis = await basis_of(tx, environment, desk.kept)
+        there = await basis_of(tx, EnvironmentId(*environment.project_id, source), desk.kept)
     check_current(basis, expected)
     if basis.rules.approvals and not as_draft:
         raise NeedsApprovalError(f"`{environment}` needs {approvals_text(basis.rules.approvals)} (hint: make a draft)")
@@ -44,7 +44,7 @@ async def prepare_promote(
     frozen = await freeze(
         desk.compiler,
         basis,
-        document.content(),
+        document,
         kind="promote",
         origin=f"{source}@{there.newest}",
         message=message,

@@ -5,7 +5,8 @@
         done = await commit(tx, prepared, by=actor)                         Committed(version=18, live=True, …)
     if done.told: feed.changed(environment.project_id, done.number)         after the commit
 
-A commit is refused where somebody was quicker (StaleError): the snapshot has a number that is taken.
+A commit is refused where somebody was quicker (StaleError): the snapshot has a number that is taken, or what decides
+whether it may be published is not what it was.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Final
 from rules_compiler import Diagnostic
 from server.control.feed import Feed
 from server.control.metrics import ControlMetrics
-from server.control.publishing.candidate import Basis, Frozen, freeze, newest_snapshot, working_basis
+from server.control.publishing.candidate import Basis, Frozen, freeze, newest_snapshot, rules_of, working_basis
 from server.control.publishing.diff import Change
 from server.control.publishing.edits import edits_for, touched_parts
-from server.control.publishing.impact import Context, Impact, RecentContexts, impact_of
+from server.control.publishing.impact import Context, Impact, ImpactError, RecentContexts, impact_of
+from server.control.publishing.kept import KeptDocuments
 from server.control.publishing.refusals import NeedsApprovalError
 from server.record.audit import Actor, note
 from server.record.canaries import plan_of
@@ -35,6 +37,7 @@ from server.types import EnvironmentId
 
 NO_IMPACT: Final = Impact(0)
 Expected = int | Callable[[int], None]  # the newest version that the caller has seen, or who is to say if it is right
+OVERRIDDEN: Final = "environment.override-impact"  # in the audit
 TRIED: Final = ("publish", "promote")  # kinds that a canary goes before; a rollback and a kill are for all at once
 
 
@@ -47,6 +50,7 @@ class Desk:
     feed: Feed
     contexts: RecentContexts = field(default_factory=RecentContexts)
     metrics: ControlMetrics = field(default_factory=ControlMetrics)
+    kept: KeptDocuments = field(default_factory=KeptDocuments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,10 @@ class Prepared:
     @property
     def environment(self) -> EnvironmentId:
         return self.frozen.basis.environment
+
+
+class RulesChangedError(StaleError):
+    """The environment's settings are not those that it was prepared under. Prepare it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +85,23 @@ async def prepare_publish(
     environment: EnvironmentId,
     *,
     expected: Expected,
+    revision: int | None = None,
     message: str = "",
     contexts: Sequence[Context] = (),
     override_impact: bool = False,
 ) -> Prepared:
-    """The working copy, at once. Raises LookupError, StaleError and what refusals.py has."""
+    """The working copy, at once; of that revision, where one is said.
+
+    Raises LookupError, StaleError and what refusals.py has.
+    """
     async with desk.record.look() as tx:
-        basis, content = await working_basis(tx, environment)
+        basis, document = await working_basis(tx, environment, desk.kept, revision=revision)
     check_current(basis, expected)
     if basis.rules.approvals:
         raise NeedsApprovalError(
             f"`{environment}` needs {approvals_text(basis.rules.approvals)} (hint: make a draft of it)"
         )
-    frozen = await freeze(desk.compiler, basis, content, kind="publish", message=message)
+    frozen = await freeze(desk.compiler, basis, document, kind="publish", message=message)
     impact = await impact_on(desk, frozen, contexts, override=override_impact)
     return Prepared(frozen, impact)
 
@@ -100,14 +112,20 @@ async def commit(tx: Transaction, prepared: Prepared, *, by: Actor) -> Committed
     row = await environment_row(tx, environment, lock=True)
     if row.version != frozen.basis.newest:
         raise StaleError(row.version)
+    if rules_of(row.settings) != frozen.basis.rules:
+        raise RulesChangedError(row.version)
     if prepared.draft is not None:
         await change_draft(tx, prepared.draft, state=PUBLISHED)
     if not prepared.keeps_working_copy:
         await _edit_working_copy(tx, frozen, by)
-    canary = (frozen.basis.rules.canary or plan_of(row.settings)) if frozen.candidate.kind in TRIED else None
+    canary = plan_of(row.settings) if frozen.candidate.kind in TRIED else None
     told = await commit_version(
         tx, environment, expected=frozen.basis.newest, candidate=frozen.candidate, by=by, canary=canary
     )
+    if prepared.impact.is_above(frozen.basis.rules.impact_threshold):
+        worst = prepared.impact.flags[0]
+        details = {"version": frozen.candidate.number, "flag": worst.flag, "share": worst.share}
+        await note(tx, by, OVERRIDDEN, str(environment), details, tenant=environment.tenant)
     return Committed(
         version=frozen.candidate.number,
         told=told,
@@ -124,25 +142,41 @@ async def commit_alone(desk: Desk, prepared: Prepared, *, by: Actor) -> Committe
     async with desk.record.change() as tx:
         done = await commit(tx, prepared, by=by)
     desk.metrics.publishes.labels(prepared.frozen.candidate.kind).inc()
+    keep_committed(desk, prepared)
     if done.told:
         desk.feed.changed(prepared.environment.project_id, done.number)
     return done
 
 
+def keep_committed(desk: Desk, prepared: Prepared) -> None:
+    """The next one is made against it."""
+    frozen = prepared.frozen
+    desk.kept.keep(prepared.environment.project_id, frozen.candidate.document_digest, frozen.document)
+
+
 async def impact_on(desk: Desk, frozen: Frozen, contexts: Sequence[Context], *, override: bool = False) -> Impact:
-    """Raises ImpactError where one flag flips for a larger share than the environment allows."""
+    """Of the contexts that are given and of those that are kept: the larger one.
+
+    Raises ImpactError where one flag flips for a larger share than the environment allows.
+    """
     basis = frozen.basis
-    some = contexts or (desk.contexts.of(basis.environment) if basis.rules.sample_contexts else ())
-    if not some or not frozen.changes:
-        return Impact(len(some))
+    kept = desk.contexts.of(basis.environment) if basis.rules.sample_contexts else ()
+    groups = [tuple(each) for each in (contexts, kept) if each]
+    if not groups or not frozen.changes:
+        return Impact(len(groups[0]) if groups else 0)
     async with desk.record.look() as tx:
         before = await newest_snapshot(tx, basis)
     project = basis.environment.project_id
-    impact = await desk.compiler.run(project, impact_of, before, frozen.candidate.snapshot, tuple(some))
-    if impact is None:
-        return Impact(0)
-    impact.check(basis.rules.impact_threshold, override=override)
-    return impact
+    largest = Impact(0)
+    for some in groups:
+        impact = await desk.compiler.run(project, impact_of, before, frozen.candidate.snapshot, some)
+        if impact is None:
+            if basis.rules.impact_threshold is not None and not override:
+                raise ImpactError("the impact could not be measured", Impact(0))
+            continue
+        largest = max(largest, impact, key=lambda each: (each.largest, each.contexts))
+    largest.check(basis.rules.impact_threshold, override=override)
+    return largest
 
 
 def check_current(basis: Basis, expected: Expected) -> None:

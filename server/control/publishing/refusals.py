@@ -28,5 +28,13 @@ class NeedsApprovalError(RefusedError):
     """Others than the author have to agree first."""
 
 
+class EditedError(RefusedError):
+    """The working copy is not at the revision that the caller has seen."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"the working copy was changed meanwhile: its revision is {revision}")
+        self.revision = revision
+
+
 class ConflictError(RefusedError):
     """It is not in a state in which this can be done."""

@@ -17,8 +17,9 @@ import msgspec
 import structlog
 
 from server.control.publishing.candidate import basis_of
-from server.control.publishing.drafting import check_approvals, prepare_draft, report_of
-from server.control.publishing.publish import Committed, Desk, check_current, commit_alone
+from server.control.publishing.drafting import check_approvals, check_impact, prepare_draft, report_of
+from server.control.publishing.kept import KeptDocuments
+from server.control.publishing.publish import Committed, Desk, RulesChangedError, check_current, commit_alone
 from server.control.publishing.refusals import ConflictError, RefusedError
 from server.record.audit import Actor, note
 from server.record.database import RecordUnavailableError, Transaction
@@ -30,25 +31,33 @@ EVERY: Final = 1.0  # seconds between two looks
 LATEST: Final = 366 * 86_400.0  # seconds from now
 
 
-async def schedule(tx: Transaction, draft: Draft, *, publish_at: float, by: Actor) -> None:
-    """Raises ConflictError, StaleError, NeedsApprovalError: what cannot be published now will not be by itself then."""
+async def schedule(
+    tx: Transaction, draft: Draft, *, publish_at: float, override_impact: bool = False, by: Actor
+) -> None:
+    """Raises ConflictError, StaleError, NeedsApprovalError, ImpactError: what cannot be published now will not be by
+    itself then. It is all looked at again then; `override_impact` holds until it is published or taken off.
+    """
     if draft.state not in WAITING:
         raise ConflictError(f"the draft is {draft.state}")
     if not time.time() - 60 <= publish_at <= time.time() + LATEST:
         raise ConflictError("a moment from now to a year from now")
-    basis = await basis_of(tx, draft.environment)
+    basis = await basis_of(tx, draft.environment, KeptDocuments())
     check_current(basis, draft.base)
     check_approvals(draft, basis)
-    await change_draft(tx, draft, state=SCHEDULED, publish_at=publish_at)
+    check_impact(draft, basis, override=override_impact)
+    report = msgspec.structs.replace(report_of(draft.report), impact_overridden=override_impact)
+    await change_draft(tx, draft, state=SCHEDULED, publish_at=publish_at, report=msgspec.json.encode(report))
     target = f"{draft.environment}/drafts/{draft.id}"
-    await note(tx, by, "draft.schedule", target, {"publishAt": publish_at}, tenant=draft.environment.tenant)
+    details = {"publishAt": publish_at, **({"overrideImpact": True} if override_impact else {})}
+    await note(tx, by, "draft.schedule", target, details, tenant=draft.environment.tenant)
 
 
 async def unschedule(tx: Transaction, draft: Draft, *, by: Actor) -> None:
     """Open again. Raises ConflictError, StaleError."""
     if draft.state != SCHEDULED:
         raise ConflictError(f"the draft is {draft.state}")
-    await change_draft(tx, draft, state=OPEN)
+    report = msgspec.structs.replace(report_of(draft.report), impact_overridden=False)
+    await change_draft(tx, draft, state=OPEN, report=msgspec.json.encode(report))
     target = f"{draft.environment}/drafts/{draft.id}"
     await note(tx, by, "draft.unschedule", target, {}, tenant=draft.environment.tenant)
 
@@ -78,6 +87,8 @@ class Scheduler:
                 published.append(await self._publish(draft))
             except RecordUnavailableError:
                 raise
+            except RulesChangedError:
+                continue  # it is due again at the next look
             except StaleError:
                 await self._give_up(draft, SUPERSEDED, "the environment has a newer version")
             except (RefusedError, LookupError) as error:
@@ -88,7 +99,7 @@ class Scheduler:
         return published
 
     async def _publish(self, draft: Draft) -> Committed:
-        prepared = await prepare_draft(self._desk, draft, override_impact=True)  # it was judged when it was scheduled
+        prepared = await prepare_draft(self._desk, draft, override_impact=report_of(draft.report).impact_overridden)
         return await commit_alone(self._desk, prepared, by=SCHEDULE)
 
     async def _give_up(self, draft: Draft, state: str, why: str) -> None:

@@ -32,6 +32,18 @@ def test_publish_waits_until_every_worker_has_it(server: Server, owner: str) -> 
         assert {server.ask()[0] for _ in range(20)} == {str(newest + 1)}  # whichever worker answers
 
 
+def test_an_answer_that_is_given_again_waits_again(server: Server, owner: str) -> None:
+    """Whose answer was lost wants to know as much as who got it."""
+    until(lambda: server.api("GET", "/hosts", owner).json["items"])
+    newest = server.api("GET", "/status", owner).json["items"][0]["version"]
+    once = {"If_Match": f'"{newest}"', "Idempotency_Key": "waits-again"}
+    first, again = (server.api("POST", f"{ENVIRONMENT}/publish?wait=30", owner, {}, **once) for _ in range(2))
+    assert (first.status, again.status) == (200, 200), again.body
+    assert again.headers["idempotency-replayed"] == "true"
+    assert first.json["version"] == again.json["version"] == newest + 1
+    assert again.json["waited"]["done"] and again.json["waited"]["hosts"]
+
+
 def test_not_longer_than_it_says(server: Server, owner: str) -> None:
     hold = server.state / "hold"
     hold.touch()

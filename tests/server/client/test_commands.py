@@ -25,12 +25,20 @@ def test_flags_of_the_working_copy(control: Plane, web: str, tmp_path: Path) -> 
     assert [each["key"] for each in control.json("flags", "list", web)] == ["banner", "checkout", "dark"]
     assert "banner" in control.burgee("flags", "list", web).stdout
     text = control.burgee("flags", "get", web, "dark").stdout
-    assert text.startswith("type: boolean\n")
+    first, _, text = text.partition("\n")
+    assert first.startswith("# revision ") and text.startswith("type: boolean\n")
+    revision = first.removeprefix("# revision ")
     changed = control.burgee(
         "flags", "set", web, "dark", "-", stdin=text.replace("fallthrough: 'on'", "fallthrough: 'off'")
     )
     assert changed.exit_code == 0, changed.output
-    assert control.json("flags", "get", web, "dark")["fallthrough"] == "off"
+    now = control.json("flags", "get", web, "dark")
+    assert now["flag"]["fallthrough"] == "off" and now["revision"] > int(revision)
+    # Read before that change, written after it.
+    late = control.burgee("flags", "set", web, "dark", file, "--if-revision", revision)
+    assert late.exit_code == 3 and "changed meanwhile" in late.stderr
+    assert control.burgee("flags", "set", web, "dark", file, "--if-revision", "0").exit_code == 3
+    assert control.burgee("flags", "set", web, "dark", file, "--if-revision", str(now["revision"])).exit_code == 0
     assert control.burgee("flags", "delete", web, "dark").exit_code == 0
     assert control.burgee("flags", "get", web, "dark").exit_code == 3
 
@@ -51,6 +59,16 @@ def test_publish_history_and_rollback(control: Plane, web: str) -> None:
     assert difference.exit_code == 0 and difference.stdout == "  + banner\n"
 
 
+def test_nothing_to_wait_for_is_not_everywhere(control: Plane, web: str) -> None:
+    """No host reports here; and where it is held, none is told."""
+    for hold in ((), ("pause", f"{web}/production")):
+        assert not hold or control.burgee(*hold).exit_code == 0
+        done = control.burgee("publish", f"{web}/production", "--wait", "1")
+        assert done.exit_code == 4 and "nothing was waited for" in done.stderr
+        assert control.burgee("publish", f"{web}/production", "--wait", "1", "--json").exit_code == 4
+    assert control.burgee("publish", f"{web}/production").exit_code == 0
+
+
 def test_promote(control: Plane, web: str) -> None:
     dry = control.burgee("promote", web, "staging", "production", "--flag", "checkout", "--dry-run")
     assert dry.exit_code == 0 and '~ checkout\n      fallthrough: "old" -> "new"' in dry.stdout
@@ -61,7 +79,7 @@ def test_promote(control: Plane, web: str) -> None:
 
 def test_kill(control: Plane, web: str) -> None:
     assert control.burgee("kill", f"{web}/production", "checkout", "-m", "orders are lost").exit_code == 0
-    assert control.json("flags", "get", web, "checkout")["environments"]["production"]["enabled"] is False
+    assert control.json("flags", "get", web, "checkout")["flag"]["environments"]["production"]["enabled"] is False
     assert control.burgee("kill", f"{web}/production", "chekout").exit_code == 3
 
 

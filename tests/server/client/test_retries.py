@@ -6,13 +6,18 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from server.client.carry_out import carry_out
 from server.client.connection import Answer, Connection, LostError
 from server.client.control import Control, path_of
-from server.client.problems import RefusedError
+from server.client.folder import projects_in
+from server.client.plan import plan_for
+from server.client.problems import RefusedError, UnreachableError
+from server.client.standing import standing_of
 from tests.server.client.cutting import cutting, message_from
 from tests.server.client.planes import Plane, burgee
 from tests.server.client.test_folders import edit
@@ -61,7 +66,7 @@ def test_a_flag_whose_answer_is_lost_is_set(control: Plane, imported: Path, tena
             )
         assert result.exit_code == 0, result.output
         assert len(proxy.lost) == 1 and b"HTTP/1.1 20" in proxy.lost[0]
-    assert control.json("flags", "get", f"{tenant}/web", "fresh")["variants"] == {"on": False}
+    assert control.json("flags", "get", f"{tenant}/web", "fresh")["flag"]["variants"] == {"on": False}
 
 
 def test_what_somebody_else_did_meanwhile_is_not_taken_for_ours(control: Plane, imported: Path, tenant: str) -> None:
@@ -73,8 +78,10 @@ def test_what_somebody_else_did_meanwhile_is_not_taken_for_ours(control: Plane, 
         lost: list[str] = []
 
         class Losing(Connection):
-            def send(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> Answer:
-                answer = super().send(method, target, headers, body)
+            def send(
+                self, method: str, target: str, headers: dict[str, str], body: bytes | None, **more: float
+            ) -> Answer:
+                answer = super().send(method, target, headers, body, **more)
                 if method == "PUT" and not lost:
                     lost.append(target)
                     client.put(path, theirs, etag=answer.headers["etag"])
@@ -175,6 +182,52 @@ def test_key_file(control: Plane, tmp_path: Path) -> None:
     assert control.burgee("tenants", "list", "--key-file", file, admin_key="").exit_code == 0
     missing = control.burgee("tenants", "list", "--key-file", tmp_path / "other")
     assert missing.exit_code == 3 and "no such file" in missing.stderr
+
+
+class Refusing(Connection):
+    """Its first answer is lost, and what comes then is still being done, so often."""
+
+    def __init__(self, url: str, times: int) -> None:
+        super().__init__(url)
+        self.times = times
+        self.timeouts: list[float] = []
+
+    def send(self, method: str, target: str, headers: dict[str, str], body: bytes | None, **more: float) -> Answer:
+        self.timeouts.append(more["timeout"])
+        if len(self.timeouts) == 1:
+            super().send(method, target, headers, body, **more)
+            raise LostError("cut")
+        if self.times:
+            self.times -= 1
+            problem = b'{"type": "urn:burgee:problem:in-flight"}'
+            return Answer(409, {"content-type": "application/problem+json"}, problem)
+        return super().send(method, target, headers, body, **more)
+
+
+def test_what_is_still_being_done_is_asked_for_again(control: Plane, imported: Path, tenant: str) -> None:
+    path = f"{path_of('tenants', tenant, 'projects', 'web', 'environments', 'production')}/publish"
+    connection = Refusing(control.url, 2)
+    with Control(connection, control.key, retry_for=60) as client:
+        assert client.post(path, {}, etag='"1"', query={"wait": 40}).body["version"] == 2
+    assert connection.timeouts == [100.0] * 4  # it may take what was asked for, and a minute
+    with Control(Refusing(control.url, 1), control.key, retry_for=0) as client, pytest.raises(UnreachableError):
+        client.post(path, {}, etag='"2"')
+
+
+def test_what_somebody_saves_meanwhile_is_not_published(control: Plane, imported: Path, tenant: str) -> None:
+    """After the plan was made, before it is carried out; where there is nothing to edit, too."""
+    (project,) = projects_in(imported)
+    with Control(Connection(control.url), control.key) as client:
+        control.json("flags", "delete", f"{tenant}/web", "banner")
+        assert client.find(path_of("tenants", tenant)) is not None
+        standing = standing_of(client, project.id)
+        plan = plan_for(replace(project, document=standing.working), standing, publish=("production",))
+        assert plan.publish and not plan.edit
+        control.json("flags", "delete", f"{tenant}/web", "checkout")
+        done: dict[str, int] = {}
+        with pytest.raises(RefusedError) as refused:
+            carry_out(client, plan, standing, done, message="")
+        assert (refused.value.status, done) == (412, {})
 
 
 def test_a_stale_publish_is_refused(control: Plane, imported: Path, tenant: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from server.control.publishing.documents import packed
+from server.control.publishing.drafting import keep_draft, prepare_working_draft
+from server.control.publishing.impact import Context
 from server.control.publishing.publish import Committed, Desk, commit_alone, prepare_publish
 from server.record.audit import Actor
 from server.record.definitions import Kind, get_definition, put_definition
+from server.record.drafts import Draft
 from server.record.history import environment_row
 from server.types import EnvironmentId
 from tests.server.record.rows import ALICE, PRODUCTION
@@ -34,6 +38,12 @@ async def edit(desk: Desk, key: str, body: dict[str, Any], kind: Kind = "flag") 
         expected = row.revision if row is not None else None
         made = await put_definition(tx, PRODUCTION.project_id, kind, key, packed(body), expected=expected, by=ALICE)
     return made.revision
+
+
+async def make_draft(desk: Desk, by: Actor = ALICE, contexts: Sequence[Context] = ()) -> Draft:
+    prepared = await prepare_working_draft(desk, PRODUCTION, contexts=contexts)
+    async with desk.record.change() as tx:
+        return await keep_draft(tx, prepared, by=by)
 
 
 async def publish(desk: Desk, environment: EnvironmentId = PRODUCTION) -> Committed:

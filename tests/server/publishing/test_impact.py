@@ -57,6 +57,9 @@ def test_contexts_are_kept_where_an_environment_wants_it(bench: Bench) -> None:
         assert (await prepare_publish(desk, PRODUCTION, expected=1)).impact.contexts == 0
         await set_settings(desk, sampleContexts=True)
         assert (await prepare_publish(desk, PRODUCTION, expected=1)).impact.largest == 0.3
+        # What a request brings is measured besides, not instead.
+        french = GERMANS[30:]
+        assert (await prepare_publish(desk, PRODUCTION, expected=1, contexts=french)).impact.largest == 0.3
 
     bench.run(steps)
 

@@ -167,6 +167,54 @@ def test_drafts_over_http(bench: Bench) -> None:
     bench.serve(steps)
 
 
+def test_a_kill_gives_nobody_what_others_have_to_approve(bench: Bench) -> None:
+    async def steps(desk: Desk, client_of: ClientOf) -> None:
+        ann, admin = client_of(), client_of(role="admin")
+        await begin(ann, checkout=text(enabled=False))
+        kill = f"{HERE}/flags/checkout/kill"
+        assert (await ann.ask("POST", kill, {"variant": "b"}))[0] == 200
+        await set_settings(desk, approvals=1)
+        status, problem, _ = await ann.ask("POST", kill, {"variant": "a"})
+        assert (status, problem["type"]) == (409, "urn:burgee:problem:needs-approval")
+        assert (await ann.ask("POST", kill))[0] == 200
+        assert (await admin.ask("POST", kill, {"variant": "a"}))[0] == 200
+
+    bench.serve(steps)
+
+
+def test_the_impact_threshold_is_overridden_by_admins_and_audited(bench: Bench) -> None:
+    async def steps(desk: Desk, client_of: ClientOf) -> None:
+        ann, admin = client_of(), client_of(role="admin")
+        await begin(ann)
+        await set_settings(desk, impactThreshold=0.1)
+        _, _, etag = await ann.ask("GET", CHECKOUT)
+        assert (await ann.ask("PUT", CHECKOUT, text("two"), match=etag))[0] == 200
+        wanted = {"contexts": [{"targetingKey": "u"}]}
+        assert (await ann.ask("POST", f"{HERE}/publish", wanted, match=1))[0] == 409
+        wanted["overrideImpact"] = True  # type: ignore[assignment]
+        assert (await ann.ask("POST", f"{HERE}/publish", wanted, match=1))[0] == 403
+        assert (await admin.ask("POST", f"{HERE}/publish", wanted, match=1))[0] == 200
+        _, page, _ = await admin.ask("GET", "/tenants/shop/audit")
+        (row,) = [each for each in page["items"] if each["action"] == "environment.override-impact"]
+        assert row["details"] == {"version": 2, "flag": "checkout", "share": 1.0}
+
+    bench.serve(steps)
+
+
+def test_a_working_copy_that_was_edited_meanwhile_is_not_published(bench: Bench) -> None:
+    async def steps(desk: Desk, client_of: ClientOf) -> None:
+        ann = client_of()
+        await begin(ann)
+        _, _, seen = await ann.ask("GET", f"{PROJECT}/document")
+        assert (await ann.ask("PUT", f"{PROJECT}/flags/other", switch()))[0] == 201
+        for path in ("publish", "drafts"):
+            status, problem, _ = await ann.ask("POST", f"{HERE}/{path}", {"revision": int(seen)}, match=1)
+            assert (status, problem["current"]) == (412, {"revision": int(seen) + 1})
+        assert (await ann.ask("POST", f"{HERE}/publish", {"revision": int(seen) + 1}, match=1))[0] == 200
+
+    bench.serve(steps)
+
+
 def test_the_document_is_replaced_as_a_whole(bench: Bench) -> None:
     async def steps(desk: Desk, client_of: ClientOf) -> None:
         ann = client_of()
@@ -264,10 +312,10 @@ def test_a_viewer_changes_nothing_and_another_tenants_key_sees_nothing(bench: Be
 
 
 def test_flags_that_nobody_evaluates(bench: Bench, tmp_path: Path) -> None:
-    counts = tmp_path / "evaluations.db"
+    counts, later = tmp_path / "evaluations.db", time.time() + 60 * 86_400
     with sqlite3.connect(counts) as connection:
         connection.execute("CREATE TABLE evaluations (environment TEXT, flag TEXT, last_at INTEGER)")
-        rows = [(str(PRODUCTION), "used", time.time()), (str(PRODUCTION), "old", time.time() - 40 * 86_400)]
+        rows = [(str(PRODUCTION), "used", later), (str(PRODUCTION), "old", later - 40 * 86_400)]
         connection.executemany("INSERT INTO evaluations VALUES (?, ?, ?)", rows)
     connection.close()
 
@@ -275,10 +323,11 @@ def test_flags_that_nobody_evaluates(bench: Bench, tmp_path: Path) -> None:
         ann = client_of()
         await begin(ann, used=switch(), old=switch(), never=switch())
         _, page, _ = await ann.ask("GET", f"{HERE}/stale-flags?days=30")
-        assert [each["flag"] for each in page["items"]] == ["never", "old", "used"]  # no counts: nothing is known
+        assert page["items"] == []  # they are new
         seen = await stale.last_evaluations(counts, PRODUCTION)
-        async with desk.record.look() as tx:
-            assert [each.flag for each in await stale.stale_flags(tx, PRODUCTION, seen, days=30)] == ["never", "old"]
-            assert [each.flag for each in await stale.stale_flags(tx, PRODUCTION, seen, days=50)] == ["never"]
+        for days, unseen in ((30, ["never", "old"]), (55, ["never"]), (61, [])):
+            async with desk.record.look() as tx:
+                found = await stale.stale_flags(tx, PRODUCTION, seen, desk.kept, days=days, now=later)
+            assert [each.flag for each in found] == unseen
 
     bench.serve(steps)
