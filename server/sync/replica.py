@@ -119,6 +119,15 @@ class Replica:
         """Of the record that is installed; 0: none."""
         return self._store.record(project).version
 
+    def record(self, project: ProjectId) -> ProjectRecord:
+        """That is installed; without anything where there is none."""
+        return self._store.record(project)
+
+    def have_again(self, project: ProjectId) -> None:
+        """What is here is not all of that number: it is wanted, and installed, once more."""
+        if self.number_of(project):
+            self._damaged.add(project)
+
     def is_refused(self, project: ProjectId, number: int, source: str = "upstream") -> bool:
         """Tried lately from there, and found bad: not to be fetched again yet."""
         refusal = self._refused.get((source, project))
