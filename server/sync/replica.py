@@ -67,7 +67,9 @@ class Replica:
         self._origin = noted_source(state)
         self._locks: WeakValueDictionary[ProjectId, asyncio.Lock] = WeakValueDictionary()
         self._refused: dict[tuple[str, ProjectId], _Refusal] = {}
-        self._newest: dict[ProjectId, int] = {}  # numbers that somebody said there are
+        self._newest: dict[
+            tuple[str, ProjectId], int
+        ] = {}  # numbers above ours that a source listed when last compared
         self._lower: dict[tuple[str, ProjectId], int] = {}  # numbers below ours that a source has; 0: it lists none
         self._unconfirmed: dict[str, Set[ProjectId]] = {}  # by source
         self._damaged: set[ProjectId] = set()  # those with a snapshot that is not on disk as it should be
@@ -136,9 +138,6 @@ class Replica:
     def wants(self, project: ProjectId, number: int, source: str = "upstream") -> bool:
         """Is it worth fetching? Whoever hears of a change asks."""
         ours = self.number_of(project)
-        if number > ours:
-            self._newest[project] = max(number, self._newest.get(project, 0))
-            self._judge(project)
         higher = number > ours or (number == ours and project in self._damaged)
         return higher and not self.held and not self.is_refused(project, number, source)
 
@@ -161,8 +160,11 @@ class Replica:
         for project in self._store.projects.keys() - listing.keys():
             self._note_lower(source, project, 0)
         wanted = []
+        self._newest = {each: number for each, number in self._newest.items() if each[0] != source}
         for project, number in listing.items():
             ours = self.number_of(project)
+            if number > ours:
+                self._newest[source, project] = number
             if number < ours:
                 self._note_lower(source, project, number)
             else:
@@ -170,8 +172,12 @@ class Replica:
                 if self.wants(project, number, source):
                     wanted.append(project)
         self._unconfirmed[source] = unconfirmed
+        listed = {project for _, project in self._newest}
         for project in list(self._store.projects):
-            self._judge(project)
+            if project not in listed and not self.number_of(project):
+                self._store.forget(project)  # it was never here, and nobody says any more that there is one
+            else:
+                self._judge(project)
         if not self._compared.is_set():
             self._untried.update(wanted)
             self._compared.set()
@@ -323,7 +329,7 @@ class Replica:
         if status is None:
             return
         behind = (
-            self._newest.get(project, 0) > self.number_of(project)
+            any(self._newest.get((each, project), 0) > self.number_of(project) for each in self._sources)
             or project in self._damaged
             or all(
                 (each, project) in self._lower or project in self._unconfirmed.get(each, ()) for each in self._sources

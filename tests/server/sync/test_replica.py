@@ -20,7 +20,7 @@ from server.state.records import KeyGrant, ProjectRecord, Published
 from server.state.snapshots import SnapshotFiles
 from server.state.store import Store
 from server.sync.replica import FetchError, Replica
-from server.types import EnvironmentId, KeyKind, ProjectId
+from server.types import EnvironmentId, KeyKind, ProjectId, SourceState
 from tests.server.state.publishing import grant, snapshot
 
 APP = ProjectId("acme", "app")
@@ -216,3 +216,24 @@ def test_a_damaged_file_is_fetched_with_the_same_number(world: World) -> None:
     assert world.replica.wants(APP, 1)
     assert world.offer(record) == [True] and path.read_bytes() == content
     assert not world.replica.wants(APP, 1)
+
+
+def test_a_false_number_is_forgotten_with_the_listing_that_had_it(world: World) -> None:
+    assert world.offer(world.record(1, "a")) == [True]
+    world.replica.wants(APP, 1 << 40, "redis")  # a hint alone says nothing
+    assert world.replica.compare("upstream", {APP: 1}) == []
+    assert world.store.projects[APP].behind_since is None
+    world.replica.compare("redis", {APP: 1 << 40})
+    assert world.store.projects[APP].behind_since is not None
+    world.replica.compare("redis", {APP: 1})
+    assert world.store.projects[APP].behind_since is None
+
+
+def test_what_was_never_here_and_is_listed_no_more_is_forgotten(world: World) -> None:
+    record = world.record(1, "a")
+    world.blobs.clear()
+    world.replica.compare("upstream", {APP: 1})
+    assert world.offer(record) == [False]
+    assert world.store.projects[APP].state is SourceState.BROKEN
+    world.replica.compare("upstream", {})
+    assert APP not in world.store.projects

@@ -204,3 +204,27 @@ def test_a_note_that_cannot_be_written_does_not_end_the_agent(central: Central) 
             await until(lambda: versions(central) == {"e0": 1, "e1": 1})
 
     central.world.run(work)
+
+
+def test_a_revoked_keys_stream_ends_however_much_others_hear(central: Central) -> None:
+    """Also of what the stream is not told."""
+
+    async def work() -> None:
+        async with central.listening() as url, asyncio.TaskGroup() as tasks:
+
+            async def busy() -> None:
+                while True:
+                    central.feed.changed(ProjectId("other", "project"), 1)
+                    await asyncio.sleep(0.05)
+
+            noise = tasks.create_task(busy())
+            asker = Asker(url, "a")
+            heard = asker.events()
+            assert await anext(heard) is None
+            del central.scopes["a"]
+            async with asyncio.timeout(10):  # a heartbeat is further apart
+                assert [each async for each in heard] == []
+            noise.cancel()
+            await asker.close()
+
+    central.world.run(work)
