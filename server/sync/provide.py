@@ -63,8 +63,11 @@ class Provider(Protocol):
     def source(self) -> str:
         """Which kind of numbers these are: the id of a record, or `folder`."""
 
+    def refresh(self) -> None:
+        """Looks whether `projects` changed. Raises RecordError where that cannot be known."""
+
     def projects(self) -> Mapping[ProjectId, int]:
-        """Those that are gone too. Raises RecordError where that cannot be known."""
+        """Those that are gone too, as of the last `refresh`."""
 
     async def record(self, project: ProjectId) -> ProjectRecord | None: ...
 
@@ -110,13 +113,13 @@ class _Routes:
     def _listing(self, scope: Scope) -> tuple[bytes, bytes, str]:
         if not self._provider.ready():
             raise Refused(503, "what there is is not known yet", headers=_LATER)
-        projects = self._provider.projects()
+        self._provider.refresh()
         if self._generation != self._provider.generation:
             self._listings.clear()
             self._generation = self._provider.generation
         found = self._listings.get(scope)
         if found is None:
-            listing = Listing(self._provider.epoch, scope.listing(projects), self._provider.source())
+            listing = Listing(self._provider.epoch, scope.listing(self._provider.projects()), self._provider.source())
             body = msgspec.json.encode(listing)
             found = self._listings[scope] = body, _packed(body), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         return found

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Set
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ import structlog
 
 from engine import Snapshot, SnapshotError
 from server.metrics import AgentMetrics
-from server.state.origin import NOTHING, note_source, noted_source
+from server.state.origin import FOLDER, NOTHING, note_source, noted_source
 from server.state.records import ProjectRecord, Published
 from server.state.snapshots import SnapshotFiles
 from server.state.store import ProjectStatus, Store
@@ -34,6 +35,8 @@ from server.types import EnvironmentId, Problem, ProjectId, SourceState
 OFFLINE = 3.0  # seconds without a listing after which a server begins with what it has
 LOOK_AGAIN = 0.1  # seconds
 FIRST_REFUSAL, LONGEST_REFUSAL = 1.0, 15.0  # seconds until what was refused is fetched again; doubled each time
+
+_RECORD_ID = re.compile("[0-9a-f]{16,64}")
 
 Fetch = Callable[[Published], Awaitable[bytes]]
 Progress = Callable[[int, int], None]  # projects dealt with, of how many
@@ -73,6 +76,7 @@ class Replica:
         self._lower: dict[tuple[str, ProjectId], int] = {}  # numbers below ours that a source has; 0: it lists none
         self._unconfirmed: dict[str, Set[ProjectId]] = {}  # by source
         self._damaged: set[ProjectId] = set()  # those with a snapshot that is not on disk as it should be
+        self._committing: set[ProjectId] = set()  # installed, and not on disk yet: workers answer from what was before
         self._sources: set[str] = set()  # whose listings were compared
         self.look = asyncio.Event()  # there is a reason to compare at once
         self._compared = asyncio.Event()  # for the first time, with whatever source
@@ -108,7 +112,7 @@ class Replica:
 
     def accepts(self, source: str) -> bool:
         """Are its numbers comparable with those that are here? The first that is asked for is taken for good."""
-        if self._origin == NOTHING and source:
+        if self._origin == NOTHING and (source == FOLDER or _RECORD_ID.fullmatch(source)):
             note_source(self._state, source)
             self._origin = source
         return source == self._origin
@@ -223,7 +227,11 @@ class Replica:
             self._store.install_record(record)
             self._damaged.discard(project)
             self._refused.pop((source, project), None)
-            await self._committed()
+            self._committing.add(project)
+            try:
+                await self._committed()
+            finally:
+                self._committing.discard(project)
             self._installed(before, record, source)
             return True
 
@@ -331,6 +339,7 @@ class Replica:
         behind = (
             any(self._newest.get((each, project), 0) > self.number_of(project) for each in self._sources)
             or project in self._damaged
+            or project in self._committing
             or all(
                 (each, project) in self._lower or project in self._unconfirmed.get(each, ()) for each in self._sources
             )

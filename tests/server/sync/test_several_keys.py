@@ -44,6 +44,9 @@ class Central:
     def source(self) -> str:
         return "ab" * 16
 
+    def refresh(self) -> None:
+        """It is always what it is."""
+
     def projects(self) -> Mapping[ProjectId, int]:
         return {APP: self.now.version}
 
