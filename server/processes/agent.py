@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
+from prometheus_client import Gauge
 
 from server.evaluations.collector import Collector
 from server.evaluations.database import DatabaseThread
@@ -103,6 +104,10 @@ async def act(
     publisher = Publisher(journal, files, page, doors.ring)
     store = Store(page, publisher.publish, journal.records.values())
     metrics = AgentMetrics(store, page)
+    failing = Gauge(
+        "burgee_journal_failing", "1 while what is installed cannot be written for workers", registry=metrics.registry
+    )
+    failing.set_function(lambda: float(publisher.problem is not None))
     if not page.confirmed_at:  # the first agent: what is on disk is as old as the last look of the server before
         page.confirmed_at = time.monotonic() - max(0.0, time.time() - (state / LOCK).stat().st_mtime)
     series = _series(settings, store, metrics)
@@ -214,5 +219,8 @@ async def _beat(block: Block, store: Store, lock: Path) -> None:
         block.heartbeat = time.monotonic()
         if store.folder_problem is None and store.ready:
             with contextlib.suppress(OSError):
-                os.utime(lock)
+                confirmed = time.time() - (
+                    time.monotonic() - store.confirmed_at
+                )  # a start with nobody to ask is no look
+                os.utime(lock, (confirmed, confirmed))
         await asyncio.sleep(BEAT)

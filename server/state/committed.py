@@ -33,6 +33,9 @@ class Committed:
         for each in records:
             self._history[each.id] = (*self._history.get(each.id, ())[1 - KEPT :], (position, each))
             self._pending.append((position, each.id, each.version))
+            if len(self._pending) > 2 * len(self._history) + KEPT:  # nobody asks, or a worker is far behind
+                latest = {project: (at, project, number) for at, project, number in tuple(self._pending)}
+                self._pending = deque(sorted(latest.values()))
             running = {each.environment_id(one.published.name): one for one in each.canaries}
             ended = [one for one in self.trials if one.project_id == each.id and one not in running]
             self.trials = {**{one: of for one, of in self.trials.items() if one not in ended}, **running}
@@ -48,8 +51,9 @@ class Committed:
     def reached(self, least: int) -> dict[ProjectId, int]:
         """The projects that a position includes, and the calls before did not, each with its record's number."""
         found: dict[ProjectId, int] = {}
-        while self._pending and self._pending[0][0] <= least:
-            _, project, number = self._pending.popleft()
+        pending = self._pending  # which another thread may replace: what is in both is found again, which says no more
+        while pending and pending[0][0] <= least:
+            _, project, number = pending.popleft()
             found[project] = number
         return found
 

@@ -128,7 +128,12 @@ class Store:
 
     def set_status(self, project: ProjectId, status: ProjectStatus) -> None:
         self._statuses[project] = status
-        self._page.cell(str(project)).behind_since = status.behind_since or 0.0
+        if project in self._records:  # or no worker answers from it, and cells are few
+            self._page.cell(str(project)).behind_since = status.behind_since or 0.0
+
+    def forget(self, project: ProjectId) -> None:
+        """How something stands that never was there."""
+        self._statuses.pop(project, None)
 
     def remove(self, project: ProjectId) -> None:
         self.install_keys(project, ())

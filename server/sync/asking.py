@@ -12,6 +12,7 @@ Whatever is not literally the answer that docs/sync.md promises is an AskError, 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 from collections.abc import AsyncIterator
 from typing import Final
@@ -44,9 +45,16 @@ from server.version import version
 UNIX: Final = "unix:"
 LISTING_SECONDS: Final = 5.0
 REQUEST_SECONDS: Final = 30.0
+# A source that comes back is to be noticed within 2 s: an attempt that began while it was away must end soon.
+CONNECT_SECONDS: Final = 1.5  # a lost SYN is sent again after 1 s
+ANSWER_SECONDS: Final = 2.0  # without a byte; of snapshots, which may have to be packed first, SNAPSHOT_SECONDS
+SNAPSHOT_SECONDS: Final = 10.0
 SILENCE: Final = 40.0  # seconds after which an event stream, which has a comment every 15 s, is taken for dead
+MARK_BYTES: Final = 8  # by which a record says which edge keys it was put together with
 _LARGEST_EVENT: Final = 1 << 16  # bytes of a line
 _OCTETS: Final = "application/octet-stream"
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_listing = msgspec.json.Decoder(Listing).decode
 _decode_changed = msgspec.json.Decoder(Changed).decode
@@ -62,6 +70,7 @@ class Asker:
         self.title = url
         self._base = "http://control" if unix is not None else url.rstrip("/")
         self._unix = unix
+        self.mark = hashlib.sha256(key.encode()).digest()[:MARK_BYTES] if key else b""
         self._headers = {"User-Agent": f"burgee/{version()}", "Accept-Encoding": "zstd"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -80,7 +89,7 @@ class Asker:
             return None
         try:
             listing = _decode_listing(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             raise AskError("its listing cannot be read") from None
         self._tag = tag
         return listing
@@ -94,7 +103,7 @@ class Asker:
         _, _, body = await self._get(path, MSGPACK, LARGEST_RECORD, REQUEST_SECONDS)
         try:
             record = decode_record(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             raise AskError("its record cannot be read", "unreadable") from None
         if record.id != project:
             raise AskError("it answered with another project's record", "unreadable")
@@ -102,7 +111,9 @@ class Asker:
 
     async def snapshot(self, project: ProjectId, published: Published) -> bytes:
         path = f"{SNAPSHOTS}/{project.tenant}/{project.project}/{published.digest}"
-        _, _, body = await self._get(path, _OCTETS, min(published.size, LARGEST_SNAPSHOT), REQUEST_SECONDS)
+        _, _, body = await self._get(
+            path, _OCTETS, min(published.size, LARGEST_SNAPSHOT), REQUEST_SECONDS, silence=SNAPSHOT_SECONDS
+        )
         return body
 
     async def events(self) -> AsyncIterator[Changed | None]:
@@ -120,7 +131,7 @@ class Asker:
                     if line.startswith(b"data:"):
                         try:
                             yield _decode_changed(line[5:])
-                        except (msgspec.DecodeError, UnicodeDecodeError):
+                        except _UNREADABLE:
                             raise AskError("an event cannot be read") from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise AskError(_why(error)) from None
@@ -143,14 +154,25 @@ class Asker:
             raise AskError(_why(error)) from None
 
     async def _get(
-        self, path: str, kind: str, largest: int, seconds: float, headers: dict[str, str] | None = None
+        self,
+        path: str,
+        kind: str,
+        largest: int,
+        seconds: float,
+        headers: dict[str, str] | None = None,
+        *,
+        silence: float = ANSWER_SECONDS,
     ) -> tuple[int, str, bytes]:
         """The status, the ETag and the body."""
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
         try:
             async with (
                 asyncio.timeout(seconds),
                 self._open().get(
-                    self._base + path, headers={**self._headers, **(headers or {})}, allow_redirects=False
+                    self._base + path,
+                    headers={**self._headers, **(headers or {})},
+                    timeout=patience,
+                    allow_redirects=False,
                 ) as answer,
             ):
                 if answer.status == 304 and headers:

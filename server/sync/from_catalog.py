@@ -41,8 +41,10 @@ class CatalogProvider:
     def source(self) -> str:
         return noted_source(self._state)
 
-    def projects(self) -> Mapping[ProjectId, int]:
+    def refresh(self) -> None:
         self._catalog.refresh()
+
+    def projects(self) -> Mapping[ProjectId, int]:
         return self._catalog.numbers()
 
     async def record(self, project: ProjectId) -> ProjectRecord | None:

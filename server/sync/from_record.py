@@ -57,9 +57,11 @@ class RecordProvider:
     def source(self) -> str:
         return self._id
 
-    def projects(self) -> Mapping[ProjectId, int]:
+    def refresh(self) -> None:
         if self._unreachable is not None:  # nobody can say that this is what there is
             raise self._unreachable
+
+    def projects(self) -> Mapping[ProjectId, int]:
         return self._projects
 
     async def load(self) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -40,6 +41,7 @@ from server.sync.scope import Scope
 from server.types import ProjectId
 
 HEARTBEAT: Final = 15.0  # seconds between two comments on a quiet stream
+AUTHORISED: Final = 1.5  # seconds that a stream goes on after its key was looked at: one that is revoked ends within 2
 LEVEL: Final = 1  # of zstd, for what is not stored compressed
 _LATER: Final = {"Retry-After": "1"}
 
@@ -63,8 +65,11 @@ class Provider(Protocol):
     def source(self) -> str:
         """Which kind of numbers these are: the id of a record, or `folder`."""
 
+    def refresh(self) -> None:
+        """Looks whether `projects` changed. Raises RecordError where that cannot be known."""
+
     def projects(self) -> Mapping[ProjectId, int]:
-        """Those that are gone too. Raises RecordError where that cannot be known."""
+        """Those that are gone too, as of the last `refresh`."""
 
     async def record(self, project: ProjectId) -> ProjectRecord | None: ...
 
@@ -110,13 +115,13 @@ class _Routes:
     def _listing(self, scope: Scope) -> tuple[bytes, bytes, str]:
         if not self._provider.ready():
             raise Refused(503, "what there is is not known yet", headers=_LATER)
-        projects = self._provider.projects()
+        self._provider.refresh()
         if self._generation != self._provider.generation:
             self._listings.clear()
             self._generation = self._provider.generation
         found = self._listings.get(scope)
         if found is None:
-            listing = Listing(self._provider.epoch, scope.listing(projects), self._provider.source())
+            listing = Listing(self._provider.epoch, scope.listing(self._provider.projects()), self._provider.source())
             body = msgspec.json.encode(listing)
             found = self._listings[scope] = body, _packed(body), f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         return found
@@ -153,6 +158,14 @@ class _Routes:
         record = await self._provider.record(project)
         return record is not None and any(each.digest == digest for each in scope.narrow(record).snapshots)
 
+    async def _still_sees(self, request: web.Request, scope: Scope) -> bool:
+        try:
+            return await self._authorise(request) == scope
+        except Refused:
+            return False
+        except RecordError:
+            return True  # nobody says otherwise; there is nothing to tell it either
+
     async def events(self, request: web.Request) -> web.StreamResponse:
         scope = await self._authorise(request)
         heard = self._provider.listen()
@@ -164,23 +177,27 @@ class _Routes:
             response.content_type = "text/event-stream"
             await response.prepare(request)
             await response.write(b":\n\n")
-            while not closing.done():
-                done, _ = await asyncio.wait(
-                    {next_one, closing}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED
-                )
+            silent_until, good_until = time.monotonic() + HEARTBEAT, time.monotonic() + AUTHORISED
+            while not closing.done():  # both come in time, however much there is that this one is not told
+                patience = max(0.0, min(silent_until, good_until) - time.monotonic())
+                done, _ = await asyncio.wait({next_one, closing}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if next_one in done:
                     changed = next_one.result()
                     next_one = asyncio.ensure_future(anext(heard))
                     tenant, _, project = changed.project.partition("/")
                     if scope.covers(ProjectId(tenant, project)):
                         await response.write(_event(changed.project, changed.number))
-                elif not done:
-                    if await self._authorise(request) != scope:
+                        silent_until = time.monotonic() + HEARTBEAT
+                if time.monotonic() >= good_until:
+                    if not await self._still_sees(request, scope):
                         break  # it comes back, and sees what it may see now
+                    good_until = time.monotonic() + AUTHORISED
+                if time.monotonic() >= silent_until:
                     await response.write(b":\n\n")
+                    silent_until = time.monotonic() + HEARTBEAT
             await response.write_eof()
-        except Refused:
-            await response.write_eof()  # its key is not good any more
+        except ConnectionError:
+            pass  # it is gone
         finally:
             closing.cancel()
             next_one.cancel()

@@ -194,8 +194,9 @@ class RedisSource:
         while True:
             go_on()
             async with self._some:
-                await self._some.wait_for(lambda: self._wanted.keys() - self._busy)
-                project = next(each for each in self._wanted if each not in self._busy)
+                await self._some.wait_for(lambda: self._first_wanted() is not None)
+                project = self._first_wanted()
+                assert project is not None
                 number = self._wanted.pop(project)
                 self._busy.add(project)
             try:
@@ -214,6 +215,10 @@ class RedisSource:
                     self._busy.discard(project)
                     self._some.notify()
             self._judge(project, number, installed)
+
+    def _first_wanted(self) -> ProjectId | None:
+        """At most `PARALLEL` are busy, so this looks at no more than that and one."""
+        return next((each for each in self._wanted if each not in self._busy), None)
 
     async def _take(self, project: ProjectId, number: int) -> bool:
         """Is what is here now what Redis was said to have, or higher?"""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Set
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ import structlog
 
 from engine import Snapshot, SnapshotError
 from server.metrics import AgentMetrics
-from server.state.origin import NOTHING, note_source, noted_source
+from server.state.origin import FOLDER, NOTHING, note_source, noted_source
 from server.state.records import ProjectRecord, Published
 from server.state.snapshots import SnapshotFiles
 from server.state.store import ProjectStatus, Store
@@ -34,6 +35,8 @@ from server.types import EnvironmentId, Problem, ProjectId, SourceState
 OFFLINE = 3.0  # seconds without a listing after which a server begins with what it has
 LOOK_AGAIN = 0.1  # seconds
 FIRST_REFUSAL, LONGEST_REFUSAL = 1.0, 15.0  # seconds until what was refused is fetched again; doubled each time
+
+_RECORD_ID = re.compile("[0-9a-f]{16,64}")
 
 Fetch = Callable[[Published], Awaitable[bytes]]
 Progress = Callable[[int, int], None]  # projects dealt with, of how many
@@ -67,10 +70,13 @@ class Replica:
         self._origin = noted_source(state)
         self._locks: WeakValueDictionary[ProjectId, asyncio.Lock] = WeakValueDictionary()
         self._refused: dict[tuple[str, ProjectId], _Refusal] = {}
-        self._newest: dict[ProjectId, int] = {}  # numbers that somebody said there are
+        self._newest: dict[
+            tuple[str, ProjectId], int
+        ] = {}  # numbers above ours that a source listed when last compared
         self._lower: dict[tuple[str, ProjectId], int] = {}  # numbers below ours that a source has; 0: it lists none
         self._unconfirmed: dict[str, Set[ProjectId]] = {}  # by source
         self._damaged: set[ProjectId] = set()  # those with a snapshot that is not on disk as it should be
+        self._committing: set[ProjectId] = set()  # installed, and not on disk yet: workers answer from what was before
         self._sources: set[str] = set()  # whose listings were compared
         self.look = asyncio.Event()  # there is a reason to compare at once
         self._compared = asyncio.Event()  # for the first time, with whatever source
@@ -106,7 +112,7 @@ class Replica:
 
     def accepts(self, source: str) -> bool:
         """Are its numbers comparable with those that are here? The first that is asked for is taken for good."""
-        if self._origin == NOTHING and source:
+        if self._origin == NOTHING and (source == FOLDER or _RECORD_ID.fullmatch(source)):
             note_source(self._state, source)
             self._origin = source
         return source == self._origin
@@ -119,6 +125,15 @@ class Replica:
         """Of the record that is installed; 0: none."""
         return self._store.record(project).version
 
+    def record(self, project: ProjectId) -> ProjectRecord:
+        """That is installed; without anything where there is none."""
+        return self._store.record(project)
+
+    def have_again(self, project: ProjectId) -> None:
+        """What is here is not all of that number: it is wanted, and installed, once more."""
+        if self.number_of(project):
+            self._damaged.add(project)
+
     def is_refused(self, project: ProjectId, number: int, source: str = "upstream") -> bool:
         """Tried lately from there, and found bad: not to be fetched again yet."""
         refusal = self._refused.get((source, project))
@@ -127,9 +142,6 @@ class Replica:
     def wants(self, project: ProjectId, number: int, source: str = "upstream") -> bool:
         """Is it worth fetching? Whoever hears of a change asks."""
         ours = self.number_of(project)
-        if number > ours:
-            self._newest[project] = max(number, self._newest.get(project, 0))
-            self._judge(project)
         higher = number > ours or (number == ours and project in self._damaged)
         return higher and not self.held and not self.is_refused(project, number, source)
 
@@ -152,8 +164,11 @@ class Replica:
         for project in self._store.projects.keys() - listing.keys():
             self._note_lower(source, project, 0)
         wanted = []
+        self._newest = {each: number for each, number in self._newest.items() if each[0] != source}
         for project, number in listing.items():
             ours = self.number_of(project)
+            if number > ours:
+                self._newest[source, project] = number
             if number < ours:
                 self._note_lower(source, project, number)
             else:
@@ -161,8 +176,12 @@ class Replica:
                 if self.wants(project, number, source):
                     wanted.append(project)
         self._unconfirmed[source] = unconfirmed
+        listed = {project for _, project in self._newest}
         for project in list(self._store.projects):
-            self._judge(project)
+            if project not in listed and not self.number_of(project):
+                self._store.forget(project)  # it was never here, and nobody says any more that there is one
+            else:
+                self._judge(project)
         if not self._compared.is_set():
             self._untried.update(wanted)
             self._compared.set()
@@ -208,7 +227,11 @@ class Replica:
             self._store.install_record(record)
             self._damaged.discard(project)
             self._refused.pop((source, project), None)
-            await self._committed()
+            self._committing.add(project)
+            try:
+                await self._committed()
+            finally:
+                self._committing.discard(project)
             self._installed(before, record, source)
             return True
 
@@ -314,8 +337,9 @@ class Replica:
         if status is None:
             return
         behind = (
-            self._newest.get(project, 0) > self.number_of(project)
+            any(self._newest.get((each, project), 0) > self.number_of(project) for each in self._sources)
             or project in self._damaged
+            or project in self._committing
             or all(
                 (each, project) in self._lower or project in self._unconfirmed.get(each, ()) for each in self._sources
             )

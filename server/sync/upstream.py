@@ -3,7 +3,8 @@
     heard of a change, or a listing compared  ->  which projects are wanted  ->  record, snapshots  ->  replica.offer
 
 Events only say where to look. Every 3 s or so the listing is compared, which finds all that was missed. With several
-edge keys there is a listing and a stream for each; a project that more than one of them opens is put together.
+edge keys there is a listing and a stream for each; a project that more than one of them opens is put together, and put
+together again when another key is heard. Of a key that was not heard yet, what is on disk is kept.
 Nothing that is answered, or is not, ever makes the host forget anything: what cannot be had grows old.
 """
 
@@ -12,21 +13,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
-from server.state.records import KeyGrant, ProjectRecord, Published
-from server.sync.asking import Asker, AskError
+from server.state.records import KeyGrant, ProjectRecord, Published, Sources
+from server.sync.asking import MARK_BYTES, Asker, AskError
 from server.sync.messages import Listing, project_named
 from server.sync.replica import Replica
+from server.sync.scope import Scope
 from server.types import ProjectId
 
 NAME: Final = "upstream"
 INTERVAL: Final = 3.0  # seconds between two listings
 FIRST_PAUSE: Final = 0.5  # seconds after a failure; doubled each time, times a factor of 0.5 to 1.5
-LONGEST_PAUSE: Final = 2.0  # of listings: they are asked for as often when all is well
+LONGEST_PAUSE: Final = 1.0  # of listings: who comes back is to be noticed within 2 s; times a factor of 0.5 to 1
 LONGEST_STREAM_PAUSE: Final = 15.0  # of event streams, until a listing says that it is there again
 PARALLEL: Final = 8  # projects that are fetched at once
 
@@ -36,6 +39,8 @@ class Upstream:
         self._askers = tuple(askers)
         self._replica = replica
         self._listings: dict[Asker, dict[ProjectId, int]] = {}
+        self._listed: set[Asker] = set()  # those that gave a whole listing once
+        self._marks = frozenset(each.mark for each in self._askers if each.mark)
         self._queue: asyncio.Queue[ProjectId] = asyncio.Queue()
         self._queued: set[ProjectId] = set()
         self._running: set[ProjectId] = set()
@@ -62,12 +67,23 @@ class Upstream:
     async def _compare_again(self) -> None:
         pause = 0.0
         while True:
-            if await self._compare():
+            try:
+                compared = await self._compare()
+            except Exception as error:  # the host outlives what it was not written for
+                if not pause:
+                    self._log.exception("the listings cannot be compared")
+                self._replica.lost(
+                    f"nothing can be compared: {getattr(error, 'strerror', None) or type(error).__name__}"
+                )
+                for asker in self._askers:
+                    asker.forget()  # what it said was not taken
+                compared = False
+            if compared:
                 pause = 0.0
                 wait = INTERVAL * random.uniform(0.7, 1.3)
             else:
                 pause = min(LONGEST_PAUSE, 2 * pause or FIRST_PAUSE)
-                wait = pause * random.uniform(0.5, 1.5)
+                wait = pause * random.uniform(0.5, 1.0)
             try:
                 async with asyncio.timeout(wait):
                     await self._replica.look.wait()
@@ -79,8 +95,8 @@ class Upstream:
         answers = await asyncio.gather(*(asker.listing() for asker in self._askers), return_exceptions=True)
         failed: dict[Asker, str] = {}
         for asker, answer in zip(self._askers, answers, strict=True):
-            if isinstance(answer, AskError):
-                failed[asker] = str(answer)
+            if isinstance(answer, Exception):
+                failed[asker] = str(answer) if isinstance(answer, AskError) else type(answer).__name__
                 self._there[asker].clear()
             elif isinstance(answer, BaseException):
                 raise answer
@@ -100,10 +116,21 @@ class Upstream:
             for project, number in listing.items():
                 merged[project] = max(number, merged.get(project, 0))
         unconfirmed -= self._confirmed_by_others(failed)
+        for project in merged:
+            if not self._is_put_together(project, failed):
+                self._replica.have_again(project)
         problem = f"a part cannot be compared: {why}" if why else ""
         for project in self._replica.compare(NAME, merged, unconfirmed, problem=problem):
             self._want(project)
         return True
+
+    def _is_put_together(self, project: ProjectId, failed: Mapping[Asker, str]) -> bool:
+        """Was what is here made with all keys that see it now, and with none that is not ours any more?"""
+        if not self._marks:
+            return True
+        made_with = marks_of(self._replica.record(project))
+        seen_by = {each.mark for each in self._listed - failed.keys() if project in self._listings[each]}
+        return seen_by <= made_with <= self._marks
 
     def _confirmed_by_others(self, failed: Mapping[Asker, str]) -> set[ProjectId]:
         return {each for asker, listing in self._listings.items() if asker not in failed for each in listing}
@@ -114,6 +141,7 @@ class Upstream:
             return False
         named = ((project_named(name), number) for name, number in listing.projects.items())
         self._listings[asker] = {project: number for project, number in named if project is not None}
+        self._listed.add(asker)
         return True
 
     async def _listen(self, asker: Asker) -> None:
@@ -133,6 +161,8 @@ class Upstream:
                         self._want(project)
             except AskError as error:
                 self._log.debug("the event stream ended", upstream=asker.title, why=str(error))
+            except Exception:
+                self._log.exception("the event stream cannot be read", upstream=asker.title)
             wait, there = pause * random.uniform(0.5, 1.5), self._there[asker]
             if there.is_set():
                 await asyncio.sleep(wait)
@@ -168,18 +198,33 @@ class Upstream:
 
     async def _deal_with(self, project: ProjectId) -> None:
         asked = [each for each in self._askers if project in self._listings.get(each, {})]
-        records = [await each.record(project) for each in asked]
-        if not records:
+        records: dict[Asker, ProjectRecord] = {}
+        lacking: AskError | None = None
+        for asker in asked:
+            try:
+                records[asker] = await asker.record(project)
+            except AskError as error:
+                lacking = error
+        if not asked:
             return
-        newest = max(each.version for each in records)
-        if any(each.version < newest for each in records):
+        ours = self._replica.record(project)
+        if lacking is not None and not (ours.environments and _covers(records.values(), ours)):
+            raise lacking
+        newest = max(each.version for each in records.values())
+        if any(each.version < newest for each in records.values()):
             raise AskError("its parts are of different moments")  # the next look finds them equal
 
         async def fetch(published: Published) -> bytes:
-            having = [asker for asker, record in zip(asked, records, strict=True) if published in record.snapshots]
+            having = [asker for asker, record in records.items() if published in record.snapshots]
             return await self._fetch(having, project, published)
 
-        await self._replica.offer(merged(records), fetch, source=NAME)
+        record = merged(list(records.values()))
+        if self._listed != set(self._askers):  # a key that was never heard may see what the others do not
+            record = merged([record, _beside(record, ours)])
+        if self._marks:
+            sources = Sources(keys=b"".join(sorted(each.mark for each in records)))
+            record = msgspec.structs.replace(record, sources=sources)
+        await self._replica.offer(record, fetch, source=NAME)
 
     async def _fetch(self, askers: Sequence[Asker], project: ProjectId, published: Published) -> bytes:
         last = AskError("nobody has it")
@@ -189,6 +234,23 @@ class Upstream:
             except AskError as error:
                 last = error
         raise last
+
+
+def marks_of(record: ProjectRecord) -> set[bytes]:
+    """The edge keys that it was put together with, as `Asker.mark` names them."""
+    marks = record.sources.keys
+    return {marks[at : at + MARK_BYTES] for at in range(0, len(marks), MARK_BYTES)}
+
+
+def _covers(records: Iterable[ProjectRecord], ours: ProjectRecord) -> bool:
+    names = {each.name for record in records for each in record.environments}
+    return all(each.name in names for each in ours.environments)
+
+
+def _beside(record: ProjectRecord, ours: ProjectRecord) -> ProjectRecord:
+    """What is here of the environments that a record does not have, with its number."""
+    mine = tuple(each.name for each in ours.environments if record.published(each.name) is None)
+    return msgspec.structs.replace(Scope(environments=mine or ("",)).narrow(ours), version=record.version)
 
 
 def merged(records: Sequence[ProjectRecord]) -> ProjectRecord:

@@ -103,3 +103,11 @@ def test_which_canaries_run() -> None:
     assert list(committed.trials) == [EnvironmentId("a", "app", "default")]
     committed.note([ProjectRecord("a", "app", (canary,), version=3)], 30)
     assert committed.trials == {}
+
+
+def test_what_nobody_asks_for_does_not_grow() -> None:
+    committed = Committed()
+    for at in range(1, 1000):
+        committed.note([ProjectRecord("shop", "web", version=at)], at)
+    assert len(committed._pending) < 10
+    assert committed.reached(2000) == {ProjectId("shop", "web"): 999}

@@ -20,7 +20,7 @@ from server.state.records import KeyGrant, ProjectRecord, Published
 from server.state.snapshots import SnapshotFiles
 from server.state.store import Store
 from server.sync.replica import FetchError, Replica
-from server.types import EnvironmentId, KeyKind, ProjectId
+from server.types import EnvironmentId, KeyKind, ProjectId, SourceState
 from tests.server.state.publishing import grant, snapshot
 
 APP = ProjectId("acme", "app")
@@ -201,9 +201,9 @@ def test_a_disk_that_cannot_be_written_costs_time_only(world: World) -> None:
 
 
 def test_the_numbers_of_two_records_are_not_compared(world: World) -> None:
-    assert world.replica.accepts("one") and world.replica.accepts("one")
-    assert not world.replica.accepts("two") and not world.replica.accepts("")
-    assert World(world.state).replica.accepts("one")  # it is noted
+    assert world.replica.accepts("01" * 8) and world.replica.accepts("01" * 8)
+    assert not world.replica.accepts("02" * 8) and not world.replica.accepts("")
+    assert World(world.state).replica.accepts("01" * 8)  # it is noted
 
 
 def test_a_damaged_file_is_fetched_with_the_same_number(world: World) -> None:
@@ -216,3 +216,67 @@ def test_a_damaged_file_is_fetched_with_the_same_number(world: World) -> None:
     assert world.replica.wants(APP, 1)
     assert world.offer(record) == [True] and path.read_bytes() == content
     assert not world.replica.wants(APP, 1)
+
+
+def test_a_false_number_is_forgotten_with_the_listing_that_had_it(world: World) -> None:
+    assert world.offer(world.record(1, "a")) == [True]
+    world.replica.wants(APP, 1 << 40, "redis")  # a hint alone says nothing
+    assert world.replica.compare("upstream", {APP: 1}) == []
+    assert world.store.projects[APP].behind_since is None
+    world.replica.compare("redis", {APP: 1 << 40})
+    assert world.store.projects[APP].behind_since is not None
+    world.replica.compare("redis", {APP: 1})
+    assert world.store.projects[APP].behind_since is None
+
+
+def test_what_was_never_here_and_is_listed_no_more_is_forgotten(world: World) -> None:
+    record = world.record(1, "a")
+    world.blobs.clear()
+    world.replica.compare("upstream", {APP: 1})
+    assert world.offer(record) == [False]
+    assert world.store.projects[APP].state is SourceState.BROKEN
+    world.replica.compare("upstream", {})
+    assert APP not in world.store.projects
+
+
+def test_only_ids_of_records_and_folder_become_the_origin(world: World) -> None:
+    for each in ("", "<html>", "ab" * 16 + "\n", "nothing"):
+        assert not world.replica.accepts(each) or each == NOTHING
+    assert noted_source(world.state) == NOTHING
+    assert world.replica.accepts("ab" * 16) and not world.replica.accepts("folder")
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), -1.0, 1e300])
+def test_times_are_times(world: World, moment: float) -> None:
+    published = msgspec.structs.replace(world.published("a", 1), installed_at=moment)
+    assert world.offer(ProjectRecord(*APP, (published,), version=1)) == [False]
+    key = msgspec.structs.replace(grant("k", "e0"), expires=moment)
+    assert world.offer(world.record(1, "a", keys=(key,))) == [False]
+    assert world.refused("unreadable") == 2
+
+
+def test_a_record_that_the_journal_does_not_take_is_refused(world: World) -> None:
+    record = msgspec.structs.replace(world.record(1, "a"), origins={"e0": ("x" * (1 << 26),)})
+    assert world.offer(record) == [False]
+    assert world.refused("unreadable") == 1 and world.on_disk() is None
+
+
+def test_what_is_not_on_disk_yet_is_not_fresh(world: World) -> None:
+    """Workers answer from what was before as long as the journal cannot be written."""
+    assert world.offer(world.record(1, "a")) == [True]
+    (journal,) = world.state.glob("journal.*")
+
+    async def work() -> None:
+        aside = journal.rename(world.state / "aside")
+        journal.mkdir()
+        offered = asyncio.create_task(world.replica.offer(world.record(2, "b"), world.fetch))
+        while world.publisher.problem is None:
+            await asyncio.sleep(0.01)
+        world.replica.compare("upstream", {APP: 2})
+        assert world.store.projects[APP].behind_since is not None
+        journal.rmdir()
+        aside.rename(journal)
+        assert await offered
+        assert world.store.projects[APP].behind_since is None
+
+    world.run(work)
