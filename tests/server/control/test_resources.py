@@ -12,7 +12,7 @@ import pytest
 
 from server import keys as text_of_keys
 from server.record.audit import Actor, note
-from server.record.environments import environment_row
+from server.record.history import environment_row
 from server.record.projects import record_of, touch
 from server.state.records import ProjectRecord
 from server.types import EnvironmentId, KeyKind, ProjectId
