@@ -102,7 +102,7 @@ def test_none_of_it_is_installed_and_all_of_it_is_counted(tmp_path: Path, redis_
     async def run() -> None:
         redis = RedisClient(parse_address(redis_url))
         host = Host(tmp_path / "host")
-        await redis.ask("SET", OWNER, "a-record")
+        await redis.ask("SET", OWNER, "0a" * 8)
         kinds = itertools.cycle((0, 0, 0, 1))
         bodies = bad_bodies(ProjectId("poison", "p"), encode_record(record_of(ProjectId("poison", "p"), blob)), chance)
         snapshots = bad_snapshots(blob, chance)
@@ -176,7 +176,7 @@ def test_a_snapshot_with_its_digest_right_and_its_inside_wrong_is_refused(tmp_pa
     async def run() -> None:
         redis = RedisClient(parse_address(redis_url))
         host = Host(tmp_path / "host")
-        await redis.ask("SET", OWNER, "a-record")
+        await redis.ask("SET", OWNER, "0a" * 8)
         for index in range(20):
             project = ProjectId("poison", f"p{index}")
             inside = bytearray(blob)
