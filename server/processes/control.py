@@ -163,6 +163,7 @@ async def keep_running(
     name: str, part: Callable[[], Awaitable[None]], metrics: ControlMetrics, pause: float = RESTART_SECONDS
 ) -> None:
     """For ever: whatever one part was not written for, the admin API and the others go on."""
+    metrics.restarts.labels(name)  # so that its series is there from the start
     while True:
         try:
             await part()
