@@ -141,7 +141,9 @@ class Control:
                 if not busy or time.monotonic() + wait > until:
                     return answer, lost
                 wait = max(wait, _seconds(answer.headers.get("retry-after")))
-                failed = UnreachableError(f"{self._connection.url} has no time at the moment ({answer.status})")
+                problem = problem_of(answer.media_type, answer.body) or {}
+                why = problem.get("detail") or "it has no time at the moment"
+                failed = UnreachableError(f"{self._connection.url} answered {answer.status}: {why}")
             if time.monotonic() + wait > until:
                 raise failed from None
             time.sleep(wait)

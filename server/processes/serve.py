@@ -20,6 +20,7 @@ from server.processes.agent import LOCK, act
 from server.processes.control import control
 from server.processes.inherited import AGENT, CONTROL, Inherited, title_of
 from server.processes.sockets import CONTROL_SOCKET, open_sockets
+from server.processes.sources import keys_in
 from server.processes.supervisor import Supervisor
 from server.processes.worker import tls_context, work
 from server.quotas import read_quotas
@@ -67,6 +68,8 @@ def serve(
     def reload() -> None:
         """What is good is what every process that is made from now on has; with what is not, all stays as it is."""
         nonlocal quotas, tls
+        if settings.upstream_key_file is not None:
+            _check_keys(settings.upstream_key_file)
         quotas, tls = read_quotas(settings), tls_context(settings)
 
     def run(inherited: Inherited) -> None:
@@ -169,6 +172,15 @@ def check_source(settings: Settings) -> None:
             raise OSError(_not_from(state, "a folder, whose version numbers are not those of a record"))
     elif settings.database is not None or settings.import_ is not None:
         raise OSError("`--upstream` has its own record (hint: `--database` and `--import` are for a control plane)")
+    elif settings.upstream_key_file is not None:
+        _check_keys(settings.upstream_key_file)
+
+
+def _check_keys(path: Path) -> None:
+    try:
+        keys_in(path)
+    except OSError as error:
+        raise OSError(f"`--upstream-key-file`: {error.strerror or error}: `{path}`") from None
 
 
 def _not_from(state: Path, what: str) -> str:

@@ -143,5 +143,5 @@ def keys_in(path: Path) -> list[str]:
     lines = (line.strip() for line in path.read_text(errors="replace").splitlines())
     found = [line for line in lines if line and not line.startswith("#")]
     if not found:
-        raise OSError(f"there is no key in `{path}`")
+        raise OSError("there is no key in the file")
     return list(dict.fromkeys(found))

@@ -138,7 +138,7 @@ class Supervisor:
             try:
                 self._reload()
             except (QuotasError, OSError) as error:
-                self._log.error("quotas or certificate cannot be used; no process is replaced", why=str(error))
+                self._log.error("quotas, keys or certificate cannot be used; no process is replaced", why=str(error))
             else:
                 self._log.info("replacing all processes, one after the other")
                 self._rolling, self._rolling_since = list(self._slots), now

@@ -89,7 +89,7 @@ def test_the_file_is_read_again_at_sighup_unless_it_is_broken(tmp_path: Path) ->
         before = pids()
         file.write_text("tenants: {shop: {requestsPerSecond: none}}")
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: "quotas or certificate cannot be used" in server.log.read_text())
+        until(lambda: "quotas, keys or certificate cannot be used" in server.log.read_text())
         assert "no process is replaced" in server.log.read_text()
         assert (limit(), pids()) == (1000, before)
         file.write_text("tenants: {shop: {requestsPerSecond: 0.001}}")

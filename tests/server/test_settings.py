@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from server.cli import main
 from server.settings import Settings, flag_of, options, variable_of
 from tests.server.running import ROOT
 
@@ -45,3 +46,21 @@ def test_every_setting_is_documented_with_its_default() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     for each in fields(Settings):
         assert f"| `{flag_of(each.name)}` | `{variable_of(each.name)}` |" in page
+
+
+def test_a_file_without_an_edge_key_is_an_error_at_the_start(tmp_path: Path) -> None:
+    """And not one of the agent, again and again."""
+    keys = tmp_path / "edge.key"
+    keys.write_text("# to be filled\n")
+    words = [
+        "edge",
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--upstream-key-file",
+        str(keys),
+        "--state",
+        str(tmp_path / "s"),
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code != 0
+    assert "`--upstream-key-file`: there is no key in the file" in done.output
