@@ -38,7 +38,7 @@ from server.shared.page import Block, Page
 from server.sources.watcher import Progress
 from server.state.catalog import JOURNAL
 from server.state.journal import Journal
-from server.state.origin import FOLDER, HOLD, NOTHING, note_source, noted_source
+from server.state.origin import FOLDER, HOLD, NOTE, NOTHING, note_source, noted_source
 from server.state.publisher import Publisher
 from server.state.records import ProjectRecord
 from server.state.snapshots import SnapshotFiles
@@ -92,10 +92,9 @@ async def act(
     loop.add_signal_handler(LEAVE, stop.set)
     leave_with(alive, stop)
     state = settings.state_folder()
-    if settings.tenants is not None:
-        note_source(state, FOLDER)
-    elif noted_source(state) == NOTHING:
-        note_source(state, NOTHING)  # or the journal would be taken for a folder's
+    kind = NOTHING if settings.tenants is None else FOLDER  # until a source says which record it is
+    if noted_source(state) == NOTHING and not (kind == NOTHING and (state / NOTE).exists()):
+        note_source(state, kind)  # or the journal would be taken for a folder's; a disk that has it may be read-only
     journal, files = Journal(state, page.position), SnapshotFiles(state)
     if journal.damage:
         structlog.get_logger("agent").error(
@@ -130,12 +129,11 @@ async def act(
         stack.push_async_callback(collector.finish)
         stack.push_async_callback(source.stop)
         export = Export(database, store, files)
-        kind = source_kind(settings)
         slots = settings.worker_count()
         controls = settings.tenants is None and settings.upstream is None
         beside = functools.partial(metrics_of, short(state / CONTROL_SOCKET)) if controls else None
         app = management_plane(
-            store, publisher, page, metrics, quotas, export, workers=slots, source=kind, beside=beside
+            store, publisher, page, metrics, quotas, export, workers=slots, source=source_kind(settings), beside=beside
         )
         runner = Runner(
             app,

@@ -4,8 +4,6 @@ source      "folder", or the id of a record; "nothing" until there is one
 hold        while it is there, this host installs nothing, whatever is published: `burgee hold`
 
 Whose version numbers the state folder has: a folder's are milliseconds, a record's begin at 1; they must not mix.
-
-state/source:   "folder", or the id of a record; "nothing" until there is one
 """
 
 from __future__ import annotations

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import signal
 from pathlib import Path
 from threading import Thread
 
-from tests.server.running import BULK, SHOP, Running, running, until
+from tests.server.running import BULK, SAMPLES, SHOP, Running, running, until
 
 
-def test_callers_on_open_connections_lose_nothing(samples: Path) -> None:
+def test_callers_on_open_connections_lose_nothing(tmp_path: Path) -> None:
     lost: list[Exception] = []
     answered = [0] * 4
 
@@ -33,7 +34,7 @@ def test_callers_on_open_connections_lose_nothing(samples: Path) -> None:
         finally:
             connection.close()
 
-    with running(samples) as server:
+    with running(Path(shutil.copytree(SAMPLES, tmp_path / "tenants"))) as server:
         callers = [Thread(target=ask, args=(n, server)) for n in range(4)]
         for each in callers:
             each.start()
