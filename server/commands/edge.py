@@ -22,8 +22,9 @@ _OF_CONTROL = (
     "management_port", "compile_workers", "head_timeout", "keepalive_timeout", "shutdown_timeout",
     "log_format", "log_level",
 )  # fmt: skip
-_NOT_OF_EDGES = ("tenants", "database", "import_", "control_host", "control_port", "webhook_allow", "poll_interval",
-                 "settle_time", "compile_workers")  # fmt: skip
+# Redis has all there is of every tenant, and an edge gets what its key sees: the two must not meet on one host.
+_NOT_OF_EDGES = ("tenants", "database", "import_", "redis", "control_host", "control_port", "webhook_allow",
+                 "poll_interval", "settle_time", "compile_workers")  # fmt: skip
 _OF_EDGES = tuple(each.name for each in fields(Settings) if each.name not in _NOT_OF_EDGES)
 
 
