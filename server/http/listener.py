@@ -13,7 +13,9 @@ connection were lost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -22,6 +24,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 from server.http.failures import failure
+from server.settings import Settings
 
 _SILENT = logging.Logger("silent", level=logging.CRITICAL + 1)
 
@@ -139,6 +142,21 @@ def _of_what_we_speak(handler: Callable[[web.BaseRequest], Awaitable[web.StreamR
         return response
 
     return handle
+
+
+async def listen(
+    app: web.Application, listener: socket.socket, settings: Settings, stack: contextlib.AsyncExitStack
+) -> None:
+    """An application that evaluates nothing, on a socket that was opened before; until the stack ends."""
+    runner = Runner(
+        app,
+        head_timeout=settings.head_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, listener).start()
 
 
 class Runner(web.AppRunner):

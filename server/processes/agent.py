@@ -25,7 +25,7 @@ from server.evaluations.flags import keep_pruned
 from server.evaluations.messages import Counted
 from server.evaluations.series import EnvironmentSeries
 from server.http.failures import AnswerFailures
-from server.http.listener import Runner
+from server.http.listener import listen
 from server.http.management import Management
 from server.metrics import AgentMetrics
 from server.processes.control_metrics import metrics_of
@@ -135,15 +135,7 @@ async def act(
         app = management_plane(
             store, publisher, page, metrics, quotas, export, workers=slots, source=source_kind(settings), beside=beside
         )
-        runner = Runner(
-            app,
-            head_timeout=settings.head_timeout,
-            keepalive_timeout=settings.keepalive_timeout,
-            shutdown_timeout=1.0,
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, management).start()
+        await listen(app, management, settings, stack)
 
         async def keep_up() -> None:
             await source.load(progress)

@@ -34,7 +34,7 @@ from server.control.webhook_addresses import allowed
 from server.control.webhooks import Webhooks
 from server.evaluations.database import FILE as EVALUATIONS
 from server.http.failures import AnswerFailures
-from server.http.listener import Runner
+from server.http.listener import listen
 from server.processes.inherited import LEAVE, leave_with
 from server.record.database import Record, RecordUnavailableError
 from server.record.outbox import forget_old
@@ -128,15 +128,7 @@ async def _act(
         if management is not None:
             sites.append((add_metrics(web.Application(), registry), management))
         for each, listener in sites:
-            runner = Runner(
-                each,
-                head_timeout=settings.head_timeout,
-                keepalive_timeout=settings.keepalive_timeout,
-                shutdown_timeout=1.0,
-            )
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, listener).start()
+            await listen(each, listener, settings, stack)
         os.write(ready, b"r")
         loaded()
         webhooks = Webhooks(record, allowed(settings.webhook_allow), metrics=metrics)

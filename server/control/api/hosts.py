@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import and_, select, tuple_
 
-from server.control.api.frame import Answer, Call, Page, PageQuery, Route
+from server.control.api.frame import Answer, Call, Page, PageQuery, Route, page_of
 from server.control.hosts import Host, Hosts, Waited
 from server.control.roles import Need, Principal, Role
 from server.record.database import is_paused
@@ -80,7 +80,7 @@ async def list_hosts(call: Call[None, PageQuery]) -> Answer:
         for host in call.parts.hosts or ()
         if call.principal.touches(host.scope.tenant, host.scope.project) and host.name > call.query.after
     ]
-    return Answer(_page(seen, call.query.limit, lambda view: view.name))
+    return Answer(page_of(seen, call.query.limit, lambda view: view.name))
 
 
 async def status(call: Call[None, PageQuery]) -> Answer:
@@ -114,7 +114,7 @@ async def status(call: Call[None, PageQuery]) -> Answer:
     async with call.parts.record.look() as tx:
         rows = (await tx.execute(query.order_by(*names).limit(call.query.limit + 1))).all()
         paused = await is_paused(tx)
-    page = _page([_status_of(row, hosts, paused) for row in rows], call.query.limit, lambda each: each.environment)
+    page = page_of([_status_of(row, hosts, paused) for row in rows], call.query.limit, lambda each: each.environment)
     return Answer(Status(page.items, page.next, paused=paused))
 
 
@@ -160,11 +160,6 @@ def _status_of(row: Any, hosts: Hosts | None, paused: bool) -> EnvironmentStatus
         tuple(each.host for each in waited.hosts if not each.done) if waited is not None else (),
         canary,
     )
-
-
-def _page(items: list[Any], limit: int, cursor: Callable[[Any], str]) -> Page[Any]:
-    shown = tuple(items[:limit])
-    return Page(shown, cursor(shown[-1]) if len(items) > limit else None)
 
 
 _SEEN = Need(Role.VIEWER, in_part=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -25,6 +25,7 @@ from server.sync.reporting import Reporter, Standing
 from server.sync.scope import ALL, Scope
 from server.sync.trials import Trials
 from server.types import EnvironmentId, ProjectId
+from tests.server.canary.hosts import with_hosts
 
 WEB = ProjectId("shop", "web")
 PRODUCTION = EnvironmentId("shop", "web", "production")
@@ -35,17 +36,6 @@ def report(
     number: int = 0, projects: dict[str, int] | None = None, *, workers: int = 2, held: bool = False
 ) -> HostReport:
     return HostReport(projects=projects or {}, workers=workers, held=held, started_at="then", number=number)
-
-
-def with_hosts(folder: Path, work: Callable[[Hosts], Awaitable[None]]) -> None:
-    async def run() -> None:
-        record = await open_migrated(f"sqlite:///{folder}/record.db")
-        try:
-            await work(Hosts(record))
-        finally:
-            await record.close()
-
-    asyncio.run(run())
 
 
 def test_what_changed_is_added_to_what_was_said(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -18,22 +17,12 @@ from server.record.schema import open_migrated
 from server.sync.messages import CanaryReport, HostReport
 from server.sync.scope import ALL, Scope
 from server.types import EnvironmentId, ProjectId
+from tests.server.canary.hosts import with_hosts
 
 WEB = ProjectId("shop", "web")
 PRODUCTION = EnvironmentId("shop", "web", "production")
 STAGING = EnvironmentId("shop", "web", "staging")
 OF_STAGING = Scope("shop", "web", ("staging",))
-
-
-def with_hosts(folder: Path, work: Callable[[Hosts], Awaitable[None]]) -> None:
-    async def run() -> None:
-        record = await open_migrated(f"sqlite:///{folder}/record.db")
-        try:
-            await work(Hosts(record))
-        finally:
-            await record.close()
-
-    asyncio.run(run())
 
 
 def test_an_edge_of_staging_says_nothing_of_production(tmp_path: Path) -> None:
